@@ -1,0 +1,24 @@
+"""``path``: the folder for nnU-Net's environment variable nnUNet_extTrainer."""
+
+import argparse
+
+HELP = "print the folder that nnUNet_extTrainer has to name, or check what nnU-Net finds there"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--check", action="store_true", help="say what nnU-Net finds with the current setting and what to type"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the folder, or the outcome of the check; 1 if nnU-Net would not find our trainers."""
+    from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER, check_ext_trainer
+
+    if not args.check:
+        print(EXT_TRAINER_FOLDER)
+        return 0
+    found, message = check_ext_trainer()
+    print(message)
+    return 0 if found else 1

@@ -1,0 +1,3 @@
+"""All trainers of nnunetv2_dualagg, for nnU-Net's search through ``nnUNet_extTrainer``."""
+
+from nnunetv2_dualagg.trainers import *  # noqa: F403

@@ -1,0 +1,1 @@
+"""nnU-Net plans for the dual aggregation network, and cross-validation splits."""
