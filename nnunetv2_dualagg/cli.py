@@ -5,13 +5,15 @@ import sys
 from collections.abc import Sequence
 
 from nnunetv2_dualagg import __version__
-from nnunetv2_dualagg.commands import path
+from nnunetv2_dualagg.commands import compare, path, phantom
 from nnunetv2_dualagg.errors import UserError
 
 # A command module has HELP, add_arguments(parser) and run(args) -> exit code or None. It imports heavy packages
 # inside run, so that --help is instant.
 COMMANDS = {
+    "compare": compare,
     "path": path,
+    "phantom": phantom,
 }
 
 

@@ -1,0 +1,93 @@
+"""Measuring every case of a comparison, several cases at a time."""
+
+import multiprocessing
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from nnunetv2_dualagg.evaluation.cases import Case, Labels, read_segmentation
+from nnunetv2_dualagg.evaluation.metrics import dice
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured in one case.
+
+    Attributes:
+        case: the case.
+        rows: one record per method, run and tissue.
+        slice_index: the axial slice (index in RAS order) where the methods disagree most.
+        disagreement: the number of voxels in it that they label differently.
+    """
+
+    case: Case
+    rows: list[dict]
+    slice_index: int
+    disagreement: int
+
+
+def measure(cases: Sequence[Case], labels: Labels, num_processes: int = 1) -> list[Measured]:
+    """Measure all cases, with a progress bar.
+
+    Args:
+        cases: the cases.
+        labels: what ``dataset.json`` says.
+        num_processes: how many cases to work on at a time.
+
+    Returns:
+        The results in the order of the cases.
+
+    Raises:
+        UserError: a file cannot be read, or does not fit its reference.
+    """
+    results = _run(cases, labels, min(num_processes, len(cases)))
+    done = list(tqdm(results, total=len(cases), desc="Measuring", unit="case"))
+    order = {case.name: index for index, case in enumerate(cases)}
+    return sorted(done, key=lambda measured: order[measured.case.name])
+
+
+def scores_table(measured: Iterable[Measured]) -> pd.DataFrame:
+    """All measurements in long form: a row per case, method, run and tissue."""
+    return pd.DataFrame([row for result in measured for row in result.rows])
+
+
+def measure_case(case: Case, labels: Labels) -> Measured:
+    """Measure all methods in one case; see :func:`measure`."""
+    reference = read_segmentation(case.reference, labels)
+    rows, predictions = [], []
+    for method, runs in case.predictions.items():
+        for run, file in runs.items():
+            prediction = read_segmentation(file, labels, like=reference)
+            keys = {"case": case.name, "site": case.site, "method": method, "run": run}
+            rows += [{**keys, **row} for row in _tissue_rows(reference.array, prediction.array, labels)]
+            predictions.append(prediction.ras)
+    others = predictions[1:] or [reference.ras]
+    disagreement = np.any([predictions[0] != other for other in others], axis=0).sum(axis=(0, 1))
+    index = int(np.argmax(disagreement))
+    return Measured(case, rows, index, int(disagreement[index]))
+
+
+def _tissue_rows(reference: np.ndarray, prediction: np.ndarray, labels: Labels) -> Iterator[dict]:
+    use = True if labels.ignore is None else reference != labels.ignore
+    for tissue, values in labels.tissues.items():
+        ours, theirs = np.isin(prediction, values) & use, np.isin(reference, values) & use
+        yield {"tissue": tissue, "dice": dice(theirs, ours)}
+
+
+def _run(cases: Sequence[Case], labels: Labels, num_processes: int) -> Iterator[Measured]:
+    if num_processes <= 1:
+        yield from (measure_case(case, labels) for case in cases)
+        return
+    # spawn, as in nnU-Net: forking after torch or ITK have started threads can hang
+    with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(measure_case, case, labels) for case in cases]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
