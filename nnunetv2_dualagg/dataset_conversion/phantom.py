@@ -1,0 +1,201 @@
+"""An iSeg-2019-like data set that anybody may have, for trying the pipeline where the iSeg data are not at hand.
+
+It is real *adult* anatomy, infant-sized, with synthetic isointense contrast. It shows that the pipeline works and how
+methods behave when the site changes. It never shows how well infants are segmented.
+"""
+
+import csv
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from nnunetv2_dualagg.dataset_conversion.phantom_anatomy import (
+    Anatomy,
+    bounding_box,
+    find_tissue_maps,
+    load_icbm152,
+    load_tissue_map,
+    random_tissue_fractions,
+)
+from nnunetv2_dualagg.dataset_conversion.phantom_contrast import TESTING_SITES, TRAINING_SITE, Site, simulate_images
+from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.files import new_directory
+
+TRAINING_FOLDER = "iSeg-2019-Training"
+TESTING_FOLDER = "iSeg-2019-Testing"
+TESTING_LABELS_FOLDER = "iSeg-2019-Testing-labels"
+SITES_FILE = "sites.csv"
+FILE_ENDINGS = (".img", ".nii.gz")
+ISEG_FIELD_OF_VIEW = (144.0, 192.0, 256.0)  # mm
+FIRST_TESTING_SUBJECT = 24
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One subject to be made: its number, its site, its anatomy and its own stream of random numbers."""
+
+    number: int
+    site: Site
+    anatomy: Anatomy
+    seed: np.random.SeedSequence
+
+
+def write_phantom(
+    output: Path,
+    maps: Path | None = None,
+    num_training: int = 10,
+    num_testing: int = 2,
+    size: tuple[int, int, int] | None = None,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    seed: int = 0,
+    file_ending: str = ".img",
+    processes: int = 1,
+    overwrite: bool = False,
+) -> None:
+    """Write a data set laid out as iSeg-2019.
+
+    ``output`` then holds ``iSeg-2019-Training/subject-N-{T1,T2,label}``, ``iSeg-2019-Testing/subject-N-{T1,T2}``,
+    ``iSeg-2019-Testing-labels/subject-N-label`` (the challenge keeps those secret) and ``sites.csv`` with the columns
+    subject and site. Training subjects count from 1, testing subjects from 24 or after the training subjects, site
+    by site. Images are int16, labels uint8 with 0 background, 1 CSF, 2 GM, 3 WM.
+
+    Args:
+        output: the folder to make.
+        maps: a folder of tissue maps (see :func:`load_tissue_map`), one a subject, used again when they run out;
+            None for random deformations of the ICBM152 average brain.
+        num_training: number of training subjects.
+        num_testing: number of testing subjects of each site.
+        size: (X, Y, Z) of the images in voxels; iSeg's 144 x 192 x 256 mm if None.
+        spacing: size of a voxel in mm along X, Y, Z.
+        seed: the same seed gives the same bytes; more subjects do not change those of the same site before them.
+        file_ending: ".img" for Analyze pairs as in the challenge, or ".nii.gz".
+        processes: number of processes.
+        overwrite: replace an existing ``output``.
+
+    Raises:
+        UserError: ``output`` exists; a map is bad; a brain does not fit into ``size``; an option is out of range.
+    """
+    if num_training < 1 or num_testing < 0 or processes < 1 or seed < 0:
+        raise UserError("the phantom needs one or more training subjects and processes, and no negative number")
+    if not all(0 < s < 20 for s in spacing):
+        raise UserError(f"the spacing {_times(spacing)} is out of range; expected three numbers of mm from 0 to 20")
+    if file_ending not in FILE_ENDINGS:
+        raise UserError(f"the file ending {file_ending} is unknown; expected {' or '.join(FILE_ENDINGS)}")
+    if size is None:
+        size = tuple(int(np.ceil(mm / s)) for mm, s in zip(ISEG_FIELD_OF_VIEW, spacing, strict=True))
+    with new_directory(output, overwrite) as folder:
+        subjects = list(_subjects(maps, num_training, num_testing, seed))
+        for name in (TRAINING_FOLDER, TESTING_FOLDER, TESTING_LABELS_FOLDER):
+            (folder / name).mkdir()
+        write = partial(_write_subject, folder=folder, size=size, spacing=spacing, file_ending=file_ending)
+        _for_each(write, subjects, processes)
+        with open(folder / SITES_FILE, "w", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["subject", "site"])
+            rows.writerows([subject.number, subject.site.name] for subject in subjects)
+
+
+def make_subject(
+    anatomy: Anatomy,
+    site: Site,
+    rng: np.random.Generator,
+    size: tuple[int, int, int],
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> dict[str, NDArray]:
+    """Make one subject: an individual brain and its scans at a site.
+
+    Generators with the same seed give the same brain at every site. The brain is put into the middle of the image.
+
+    Args:
+        anatomy: the adult brain to start from.
+        site: where the subject is scanned.
+        rng: source of randomness.
+        size: (X, Y, Z) of the images in voxels.
+        spacing: size of a voxel in mm along X, Y, Z.
+
+    Returns:
+        "T1" and "T2" (int16, 0 outside the brain) and "label" (uint8: 0 background, 1 CSF, 2 GM, 3 WM, the tissue
+        with the largest share of the voxel), all (X, Y, Z).
+
+    Raises:
+        UserError: the brain does not fit into ``size``.
+    """
+    shape_rng, scan_rng = rng.spawn(2)
+    fractions = random_tissue_fractions(anatomy, shape_rng, spacing)
+    shares = np.concatenate([1 - fractions.sum(0, keepdims=True), fractions])
+    label = shares.argmax(0).astype(np.uint8)
+    box = bounding_box(label > 0)
+    extent = label[box].shape
+    if any(n > available for n, available in zip(extent, size, strict=True)):
+        raise UserError(
+            f"a brain made from {anatomy.name} has {_times(extent)} voxels of {_times(spacing)} mm and does not fit "
+            f"into the size {_times(size)}; choose a larger size or spacing"
+        )
+    fractions, label = fractions[(slice(None), *box)], label[box]
+    t1, t2 = simulate_images(fractions, label > 0, site, scan_rng, spacing)
+    before = [(available - n) // 2 for n, available in zip(extent, size, strict=True)]
+    padding = [(b, available - n - b) for b, n, available in zip(before, extent, size, strict=True)]
+    return {name: np.pad(image, padding) for name, image in (("T1", t1), ("T2", t2), ("label", label))}
+
+
+def _subjects(maps: Path | None, num_training: int, num_testing: int, seed: int) -> Iterator[Subject]:
+    """All subjects in the order of their numbers."""
+    plan = [(TRAINING_SITE, 0, i) for i in range(num_training)]
+    plan += [(site, s, i) for s, site in enumerate(TESTING_SITES, 1) for i in range(num_testing)]
+    if maps is None:
+        anatomies = [load_icbm152()]
+    else:
+        files = find_tissue_maps(maps)
+        if len(plan) > len(files):
+            print(f"{maps} has {len(files)} tissue maps for {len(plan)} subjects: some subjects share an anatomy.")
+        anatomies = [load_tissue_map(file) for file in files[: len(plan)]]
+    offset = max(FIRST_TESTING_SUBJECT, num_training + 1) - num_training
+    for n, (site, site_index, i) in enumerate(plan):
+        number = n + 1 if site == TRAINING_SITE else n + offset
+        # A key instead of SeedSequence.spawn, so that a stream does not depend on how many others there are.
+        stream = np.random.SeedSequence(seed, spawn_key=(site_index, i))
+        yield Subject(number, site, anatomies[n % len(anatomies)], stream)
+
+
+def _for_each(write: Callable[[Subject], None], subjects: list[Subject], processes: int) -> None:
+    progress = partial(tqdm, desc="phantom", unit="subject", total=len(subjects))
+    if processes == 1:
+        for subject in progress(subjects):
+            write(subject)
+        return
+    # "spawn", as nnU-Net does: forking a process in which torch or ITK run threads can hang.
+    with ProcessPoolExecutor(min(processes, len(subjects)), mp_context=get_context("spawn")) as pool:
+        for _ in progress(pool.map(write, subjects)):
+            pass
+
+
+def _write_subject(
+    subject: Subject, folder: Path, size: tuple[int, int, int], spacing: tuple[float, float, float], file_ending: str
+) -> None:
+    images = make_subject(subject.anatomy, subject.site, np.random.default_rng(subject.seed), size, spacing)
+    training = subject.site == TRAINING_SITE
+    for modality, image in images.items():
+        secret = modality == "label" and not training
+        place = TRAINING_FOLDER if training else TESTING_LABELS_FOLDER if secret else TESTING_FOLDER
+        _save(image, folder / place / f"subject-{subject.number}-{modality}{file_ending}", spacing)
+
+
+def _save(image: NDArray, file: Path, spacing: tuple[float, float, float]) -> None:
+    affine = np.diag([*spacing, 1.0])
+    if file.suffix == ".img":
+        # The challenge's Analyze files have a fourth dimension of one.
+        nib.save(nib.AnalyzeImage(image[..., np.newaxis], affine), file)
+    else:
+        nib.save(nib.Nifti1Image(image, affine), file)
+
+
+def _times(values: tuple[float, ...]) -> str:
+    return " x ".join(f"{v:g}" for v in values)

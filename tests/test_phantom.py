@@ -1,0 +1,304 @@
+import csv
+import hashlib
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from nnunetv2_dualagg.cli import main
+from nnunetv2_dualagg.dataset_conversion.phantom import make_subject, write_phantom
+from nnunetv2_dualagg.dataset_conversion.phantom_anatomy import (
+    Anatomy,
+    load_icbm152,
+    load_tissue_map,
+    random_tissue_fractions,
+    smooth_field,
+)
+from nnunetv2_dualagg.dataset_conversion.phantom_contrast import TESTING_SITES, TRAINING_SITE
+from nnunetv2_dualagg.errors import UserError
+
+SPACING = (4.0, 4.0, 4.0)
+SIZE = (40, 48, 40)
+
+
+@pytest.fixture(scope="module")
+def icbm():
+    return load_icbm152()
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    """Two nested ellipsoids as tissue maps, 2 mm: background, a shell of CSF, a shell of GM, WM."""
+    folder = tmp_path_factory.mktemp("maps")
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in (70, 86, 64)], indexing="ij")
+    for i, shell in enumerate((0.8, 0.9)):
+        radius = np.sqrt(x**2 + y**2 + z**2)
+        labels = (radius < 0.98).astype(np.uint8) + (radius < shell) + (radius < shell - 0.3)
+        nib.save(nib.Nifti1Image(labels, np.diag([2, 2, 2, 1])), folder / f"brain-{i}.nii.gz")
+    return folder
+
+
+def phantom(folder, **options):
+    defaults = {"num_training": 2, "num_testing": 1, "size": SIZE, "spacing": SPACING}
+    write_phantom(folder, **(defaults | options))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, maps):
+    return phantom(tmp_path_factory.mktemp("phantom") / "data", maps=maps)
+
+
+def voxels(file):
+    return np.squeeze(np.asanyarray(nib.load(file).dataobj))
+
+
+def subject(anatomy, site=TRAINING_SITE, seed=0, **options):
+    options = {"size": SIZE, "spacing": SPACING} | options
+    return make_subject(anatomy, site, np.random.default_rng(seed), **options)
+
+
+def digests(folder):
+    return {
+        str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.rglob("*") if f.is_file()
+    }
+
+
+def overlap(a, b):
+    """Area common to the histograms of two samples, each of area 1."""
+    bins = np.histogram_bin_edges(np.concatenate([a, b]), 60)
+    return np.minimum(np.histogram(a, bins)[0] / a.size, np.histogram(b, bins)[0] / b.size).sum()
+
+
+def test_layout_is_the_challenges(data):
+    expected = {"sites.csv"}
+    for part in (".hdr", ".img"):
+        for n in (1, 2):
+            expected |= {f"iSeg-2019-Training/subject-{n}-{m}{part}" for m in ("T1", "T2", "label")}
+        for n in (24, 25, 26):
+            expected |= {f"iSeg-2019-Testing/subject-{n}-{m}{part}" for m in ("T1", "T2")}
+            expected |= {f"iSeg-2019-Testing-labels/subject-{n}-label{part}"}
+    assert set(digests(data)) == expected
+    with open(data / "sites.csv", newline="") as file:
+        sites = {int(row["subject"]): row["site"] for row in csv.DictReader(file)}
+    assert sites == {1: "MAP", 2: "MAP", 24: "BCP", 25: "Stanford", 26: "Emory"}
+
+
+@pytest.mark.parametrize("n", [1, 25])
+def test_images_of_a_subject_belong_together(data, n):
+    label_file = next(data.rglob(f"subject-{n}-label.img"))
+    label = voxels(label_file)
+    assert label.dtype == np.uint8
+    assert set(np.unique(label)) == {0, 1, 2, 3}
+    for modality in ("T1", "T2"):
+        file = next(data.rglob(f"subject-{n}-{modality}.img"))
+        assert nib.load(file).shape == (*SIZE, 1)
+        assert nib.load(file).header.get_zooms()[:3] == SPACING
+        assert np.array_equal(nib.load(file).affine, nib.load(label_file).affine)
+        image = voxels(file)
+        assert image.dtype == np.int16
+        assert np.array_equal(image > 0, label > 0)
+
+
+def test_same_seed_same_bytes_whatever_the_number_of_processes(data, maps, tmp_path):
+    assert digests(phantom(tmp_path / "again", maps=maps, processes=2)) == digests(data)
+    other = digests(phantom(tmp_path / "other", maps=maps, seed=1))
+    images = [f for f in other if f.endswith(".img")]
+    assert all(other[f] != digests(data)[f] for f in images)
+
+
+def test_more_subjects_leave_the_others_alone(data, maps, tmp_path):
+    few, more = digests(data), digests(phantom(tmp_path / "more", maps=maps, num_training=4, num_testing=2))
+    training = [f for f in few if "Training/" in f]
+    assert all(few[f] == more[f] for f in training)
+    assert more["iSeg-2019-Training/subject-3-T1.img"] != more["iSeg-2019-Training/subject-1-T1.img"]
+    # The first subject of the second site is number 25 of three and 26 of six; its map is the same, too.
+    assert few["iSeg-2019-Testing/subject-24-T1.img"] == more["iSeg-2019-Testing/subject-24-T1.img"]
+    assert few["iSeg-2019-Testing/subject-25-T1.img"] != more["iSeg-2019-Testing/subject-25-T1.img"]
+
+
+def test_nifti_is_an_option(data, maps, tmp_path):
+    folder = phantom(tmp_path / "nifti", maps=maps, file_ending=".nii.gz", num_testing=0)
+    assert sorted(f.name for f in (folder / "iSeg-2019-Training").iterdir())[0] == "subject-1-T1.nii.gz"
+    for modality in ("T1", "T2", "label"):
+        file = folder / f"iSeg-2019-Training/subject-2-{modality}.nii.gz"
+        assert nib.load(file).shape == SIZE
+        assert np.array_equal(voxels(file), voxels(data / f"iSeg-2019-Training/subject-2-{modality}.img"))
+    again = phantom(tmp_path / "again", maps=maps, file_ending=".nii.gz", num_testing=0)
+    assert digests(again) == digests(folder)
+
+
+def test_more_than_23_training_subjects_push_the_testing_subjects_up(maps, tmp_path):
+    folder = phantom(tmp_path / "many", maps=maps, num_training=25, spacing=(8, 8, 8), size=(24, 24, 24))
+    assert sorted(f.name for f in (folder / "iSeg-2019-Testing").glob("*-T1.img")) == [
+        f"subject-{n}-T1.img" for n in (26, 27, 28)
+    ]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_training_site_is_isointense(icbm, seed):
+    made = subject(icbm, seed=seed)
+    csf, gm, wm = (made["label"] == value for value in (1, 2, 3))
+    assert overlap(made["T1"][gm], made["T1"][wm]) >= 0.5
+    assert overlap(made["T2"][gm], made["T2"][wm]) >= 0.3
+    # Away from partial volume CSF is far brighter than the rest on T2 and darker on T1.
+    inner = ndimage.binary_erosion(csf)
+    assert np.percentile(made["T2"][inner], 5) > np.percentile(made["T2"][gm & ~ndimage.binary_dilation(csf)], 95)
+    assert made["T1"][csf].mean() < 0.8 * made["T1"][gm].mean()
+
+
+def test_deep_white_matter_differs_from_subcortical(icbm):
+    made = subject(icbm, spacing=(2.0,) * 3, size=(80, 96, 80))
+    wm = made["label"] == 3
+    depth = ndimage.distance_transform_edt(wm, 2.0)
+    deep, subcortical = depth > 8, wm & (depth > 2) & (depth < 4.5)
+    ratios = [made[m][deep].mean() / made[m][subcortical].mean() for m in ("T1", "T2")]
+    assert 1.02 < ratios[0] < 1.12
+    assert 0.88 < ratios[1] < 0.98
+
+
+def test_sites_scan_the_same_brain_differently(icbm):
+    made = [subject(icbm, site) for site in (TRAINING_SITE, *TESTING_SITES)]
+    assert all(np.array_equal(made[0]["label"], other["label"]) for other in made)
+    for modality in ("T1", "T2"):
+        gm, wm, csf = ([m[modality][m["label"] == value].mean() for m in made] for value in (2, 3, 1))
+        assert np.min(np.abs(np.subtract.outer(gm, gm))[~np.eye(4, dtype=bool)]) > 20
+        # Not a mere gain: the contrasts differ, too.
+        assert np.ptp(np.divide(wm, gm)) > 0.02
+        assert np.ptp(np.divide(csf, gm)) > 0.05
+
+
+def test_brain_keeps_its_size_in_mm(icbm):
+    volumes = []
+    for spacing, size in (((4.0, 4.0, 4.0), SIZE), ((2.0, 3.0, 4.0), (80, 64, 40))):
+        label = subject(icbm, spacing=spacing, size=size)["label"]
+        assert label.shape == size
+        volumes.append(np.count_nonzero(label) * np.prod(spacing) / 1000)
+    adult = np.count_nonzero(icbm.labels) / 1000
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.02)
+    assert volumes[0] == pytest.approx(0.85**3 * adult, rel=0.25)
+
+
+def test_larger_image_holds_the_same_brain(icbm):
+    small, large = subject(icbm), subject(icbm, size=tuple(n + 10 for n in SIZE))
+    for name, image in small.items():
+        assert np.array_equal(large[name][5:-5, 5:-5, 5:-5], image)
+
+
+def test_fractions_are_shares_and_label_is_the_largest(icbm):
+    fractions = random_tissue_fractions(icbm, np.random.default_rng(0).spawn(2)[0], SPACING)
+    assert fractions.min() >= 0
+    assert fractions.sum(0).max() <= 1 + 1e-4
+    assert np.all(np.concatenate([fractions[:, 0], fractions[:, -1]]) == 0)
+    label = subject(icbm)["label"]
+    for value, fraction in enumerate(fractions, 1):
+        assert np.count_nonzero(label == value) == pytest.approx(fraction.sum(), rel=0.4)
+
+
+def test_icbm_has_no_hindbrain(icbm):
+    volumes = np.bincount(icbm.labels.ravel())[1:] / 1000
+    assert icbm.labels.shape[2] < 140  # the atlas with brain stem is 152 mm high
+    assert 1300 < volumes.sum() < 1900
+    assert np.all(volumes / volumes.sum() > 0.12)
+
+
+def test_smooth_field_is_standardised_and_independent_of_the_grid():
+    fields = [smooth_field(np.random.default_rng(s), (20, 20, 20), (8.0, 8.0, 8.0), 12.0) for s in range(20)]
+    assert np.mean(fields) == pytest.approx(0, abs=0.05)
+    assert np.var(fields) == pytest.approx(1, rel=0.1)
+    coarse = smooth_field(np.random.default_rng(0), (9, 9, 9), (8.0, 8.0, 8.0), 30.0)
+    fine = smooth_field(np.random.default_rng(0), (17, 17, 17), (4.0, 4.0, 4.0), 30.0)
+    assert np.allclose(coarse, fine[::2, ::2, ::2], atol=1e-5)
+
+
+def test_maps_are_turned_to_ras_and_holes_become_csf(tmp_path):
+    labels = np.zeros((12, 14, 16), np.uint8)
+    labels[2:10, 2:12, 2:13] = 3
+    labels[2:4][labels[2:4] > 0] = 1
+    labels[4:6][labels[4:6] > 0] = 2
+    labels[7, 6, 7] = 0
+    file = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(labels, np.diag([-1.0, 2.0, 1.5, 1])), file)
+    anatomy = load_tissue_map(file)
+    assert anatomy.labels.shape == (8, 10, 11)
+    assert anatomy.spacing == (1.0, 2.0, 1.5)
+    assert np.all(anatomy.labels[-2:] == 1)
+    assert anatomy.labels[2, 4, 5] == 1
+
+
+def test_command_line(maps, tmp_path, capsys):
+    arguments = ["phantom", "-o", str(tmp_path / "out"), "-maps", str(maps), "--num_training", "1", "--num_testing"]
+    arguments += ["1", "--spacing", "4", "--size", *map(str, SIZE), "--seed", "3", "-np", "1"]
+    assert main(arguments) == 0
+    assert (tmp_path / "out" / "iSeg-2019-Testing" / "subject-26-T2.img").is_file()
+    assert main(arguments) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["out"]
+
+
+def bad_values(folder):
+    nib.save(nib.Nifti1Image(np.full((4, 4, 4), 10, np.uint8), np.eye(4)), folder / "bad.nii.gz")
+
+
+def bad_bytes(folder):
+    (folder / "bad.nii.gz").write_bytes(b"not a NIfTI file")
+
+
+def truncated(folder):
+    bad_values(folder)
+    content = (folder / "bad.nii.gz").read_bytes()
+    (folder / "bad.nii.gz").write_bytes(content[: len(content) // 2])
+
+
+def four_dimensional(folder):
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 2), np.uint8), np.eye(4)), folder / "bad.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: None, "holds no tissue maps"),
+        (lambda folder: folder.rmdir(), "not a folder"),
+        (bad_values, "bad.nii.gz has the values 10;"),
+        (bad_bytes, "bad.nii.gz cannot be read"),
+        (truncated, "bad.nii.gz cannot be read"),
+        (four_dimensional, "bad.nii.gz has 4 dimensions"),
+    ],
+)
+def test_bad_maps_are_named_and_nothing_is_written(tmp_path, spoil, message):
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    spoil(folder)
+    with pytest.raises(UserError, match=message):
+        phantom(tmp_path / "out", maps=folder)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_brain_that_does_not_fit(maps, tmp_path, processes):
+    with pytest.raises(UserError, match=r"made from brain-0.nii.gz has .* does not fit into the size 20 x 20 x 20"):
+        phantom(tmp_path / "out", maps=maps, size=(20, 20, 20), processes=processes)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "option", [{"spacing": (1, 0, 1)}, {"num_training": 0}, {"seed": -1}, {"file_ending": ".mha"}, {"processes": 0}]
+)
+def test_options_out_of_range(maps, tmp_path, option):
+    with pytest.raises(UserError):
+        phantom(tmp_path / "out", maps=maps, **option)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_nilearn_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "nilearn", None)
+    with pytest.raises(UserError, match=r"nnunetv2-dualagg\[demo\]"):
+        load_icbm152()
+
+
+def test_anatomy_is_not_changed(icbm):
+    before = icbm.labels.copy()
+    subject(Anatomy("copy", icbm.labels, icbm.spacing))
+    assert np.array_equal(before, icbm.labels)
