@@ -5,13 +5,14 @@ import sys
 from collections.abc import Sequence
 
 from nnunetv2_dualagg import __version__
-from nnunetv2_dualagg.commands import compare, path, phantom
+from nnunetv2_dualagg.commands import compare, convert_iseg, path, phantom
 from nnunetv2_dualagg.errors import UserError
 
 # A command module has HELP, add_arguments(parser) and run(args) -> exit code or None. It imports heavy packages
 # inside run, so that --help is instant.
 COMMANDS = {
     "compare": compare,
+    "convert_iseg": convert_iseg,
     "path": path,
     "phantom": phantom,
 }

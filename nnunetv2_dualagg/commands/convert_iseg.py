@@ -1,0 +1,41 @@
+"""``convert_iseg``: iSeg folders into a raw dataset of nnU-Net."""
+
+import argparse
+
+HELP = "convert iSeg-2017 or iSeg-2019 folders into a raw dataset of nnU-Net"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "-i", nargs="+", required=True, metavar="DIR", help="iSeg folders: training, validation, testing"
+    )
+    parser.add_argument("-d", type=int, metavar="ID", help="number of the new dataset, 1 to 999")
+    parser.add_argument("-year", type=int, choices=(2017, 2019), help="default: recognised")
+    parser.add_argument("-split", choices=("training", "validation", "testing"), help="default: recognised")
+    parser.add_argument("-modalities", nargs="+", choices=("T1", "T2"), default=["T1", "T2"], help="default: both")
+    parser.add_argument("-sites", metavar="CSV", help="table subject,site; goes before the inferred sites")
+    parser.add_argument("-np", type=int, metavar="N", help="number of processes; default: the processors, at most 8")
+    parser.add_argument("--add", action="store_true", help="add the subjects to the existing dataset")
+    parser.add_argument("--overwrite", action="store_true", help="replace the existing dataset")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert and say where to."""
+    from nnunetv2_dualagg.dataset_conversion.iseg import convert_iseg, default_num_processes
+    from nnunetv2_dualagg.errors import UserError
+
+    if args.d is None:
+        raise UserError("no dataset number; give one (-d)")
+    target = convert_iseg(
+        args.i,
+        args.d,
+        year=args.year,
+        split=args.split,
+        modalities=sorted(set(args.modalities)),
+        sites=args.sites,
+        add=args.add,
+        overwrite=args.overwrite,
+        num_processes=args.np or default_num_processes(),
+    )
+    print(f"Wrote {target}")

@@ -1,0 +1,135 @@
+"""What is known of the iSeg-2017 and iSeg-2019 challenges: numbers, splits, sites and label values.
+
+``docs/iseg.md`` tells where each fact comes from and which ones are inferred.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunetv2_dualagg.dataset_conversion.iseg_layout import Subject, find_subjects, missing_files
+from nnunetv2_dualagg.errors import UserError
+
+YEARS = (2017, 2019)
+TISSUES = {"background": 0, "CSF": 1, "GM": 2, "WM": 3}
+# The values in the label files for background, CSF, GM and WM, by the year that uses them.
+CODINGS = {2017: (0, 10, 150, 250), 2019: (0, 1, 2, 3)}
+# The last subject number of each split and of each testing site.
+_LAST_OF_SPLIT = {
+    2017: {"training": 10, "testing": 23},
+    2019: {"training": 10, "validation": 23, "testing": 39},
+}
+_LAST_OF_SITE = {"BCP": 29, "Stanford": 34, "Emory": 39}
+
+_YEAR = re.compile(r"iseg[-_ ]?(2017|2019)", re.IGNORECASE)
+
+
+def year_of(subjects: Iterable[Subject], folders: Iterable[Path | str]) -> int | None:
+    """The year that the folders' names tell, else 2019 if there is a subject beyond 23, else None.
+
+    Raises:
+        UserError: the names tell both years.
+    """
+    subjects = list(subjects)
+    paths = {Path(folder).resolve() for folder in folders}
+    paths |= {path.resolve().parent for subject in subjects for path in subject.files.values()}
+    by_year = {int(found[-1]): path for path in sorted(paths) if (found := _YEAR.findall(str(path)))}
+    if len(by_year) > 1:
+        raise UserError(f"{by_year[2017]} is iSeg-2017 but {by_year[2019]} is iSeg-2019; expected one year at a time")
+    if by_year:
+        return next(iter(by_year))
+    return 2019 if any(subject.number > 23 for subject in subjects) else None
+
+
+def split_of(subject: Subject, year: int) -> str | None:
+    """The split that the subject's folder is named after, else the one of its number, else None."""
+    if subject.folder_split:
+        return subject.folder_split
+    return next((split for split, last in _LAST_OF_SPLIT[year].items() if subject.number <= last), None)
+
+
+def site_of(number: int, year: int, split: str) -> tuple[str, bool]:
+    """The scanner site by subject number, and whether it is inferred rather than told by the organisers."""
+    if split != "testing" or year == 2017:
+        return "MAP", year == 2017
+    by_number = (site for site, last in _LAST_OF_SITE.items() if 24 <= number <= last)
+    return next(by_number, "unknown"), True
+
+
+def read_sites(file: Path | str) -> dict[int, str]:
+    """Read the user's own table of sites.
+
+    Args:
+        file: CSV with the columns ``subject`` (number) and ``site``; a row is such as ``24,BCP``.
+
+    Raises:
+        UserError: a column is missing, a subject is no number or comes twice, or a site is empty.
+    """
+    sites: dict[int, str] = {}
+    with open(file, newline="", encoding="utf-8-sig") as stream:
+        rows = csv.DictReader(stream, skipinitialspace=True)
+        if not {"subject", "site"} <= set(rows.fieldnames or ()):
+            raise UserError(f"{file} has the columns {','.join(rows.fieldnames or ())}; expected subject,site")
+        for row in rows:
+            number, site = (row["subject"] or "").strip(), (row["site"] or "").strip()
+            if not number.isdecimal() or not site or int(number) in sites:
+                raise UserError(
+                    f"{file}, line {rows.line_num}, says '{number},{site}'; expected a subject number, once, and a site"
+                )
+            sites[int(number)] = site
+    return sites
+
+
+@dataclass
+class Case:
+    """A subject with its place in the challenge.
+
+    Attributes:
+        subject: number and files.
+        split: "training", "validation" or "testing".
+        site: the scanner's site.
+        inferred: the site is our guess from the subject number.
+    """
+
+    subject: Subject
+    split: str
+    site: str
+    inferred: bool
+
+
+def read_cases(
+    folders: Iterable[Path | str],
+    year: int | None,
+    split: str | None,
+    modalities: Sequence[str],
+    sites: Path | str | None,
+) -> tuple[int, list[Case], list[str]]:
+    """Find the subjects, and their year, split and site; see ``convert_iseg`` for the arguments.
+
+    Returns:
+        The year, the cases by ascending number, and a sentence for each fault in the set of files.
+
+    Raises:
+        UserError: there are no subjects, or nothing tells the year or a split.
+    """
+    folders = list(folders)
+    given_sites = read_sites(sites) if sites else {}
+    subjects, problems = find_subjects(folders)
+    year = year or year_of(subjects, folders)
+    if year is None:
+        raise UserError(f"{folders[0]}: neither names nor subject numbers tell the year; give -year 2017 or -year 2019")
+    cases = []
+    for subject in subjects:
+        subject_split = split or split_of(subject, year)
+        if subject_split is None:
+            path = next(iter(subject.files.values()))
+            raise UserError(f"{path}: subject {subject.number} is not known in iSeg-{year}; give its split (-split)")
+        if subject.number in given_sites:
+            site, inferred = given_sites[subject.number], False
+        else:
+            site, inferred = site_of(subject.number, year, subject_split)
+        cases.append(Case(subject, subject_split, site, inferred))
+        problems += missing_files(subject, (*modalities, "label") if subject_split == "training" else modalities)
+    return year, cases, problems

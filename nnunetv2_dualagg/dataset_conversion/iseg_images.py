@@ -1,0 +1,153 @@
+"""One reader for every file format in which iSeg images come, and the writer of nnU-Net's.
+
+The challenge hands out Analyze 7.5 pairs. That format has no orientation one could rely on, and tools disagree on it:
+nibabel and SPM take x to the left and y forwards, ITK takes y backwards, and a pair re-saved as NIfTI carries the
+frame of the tool that did it. The *order of the voxels* is the same in all of them. So this module keeps the order,
+ignores the frame in the file and states one for all: LAS (x to left, y to anterior, z to superior), origin in the
+volume's centre. It is nibabel's and SPM's reading of a bare Analyze header, so originals and converted files overlay
+there, and the way back to the challenge's format is a plain copy of the voxels.
+"""
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import nibabel as nib
+import numpy as np
+from nibabel.analyze import AnalyzeHeader
+from nibabel.spatialimages import HeaderDataError
+from nibabel.spm2analyze import Spm2AnalyzeHeader
+from nibabel.volumeutils import shape_zoom_affine
+
+from nnunetv2_dualagg.dataset_conversion.iseg_layout import data_file
+from nnunetv2_dualagg.errors import UserError
+
+AXIS_CODES = ("L", "A", "S")
+
+_HEADER_SIZE = 348
+_PLAUSIBLE_SPACING = (0.1, 10.0)  # mm; headers also say 0, NaN or metres
+_KEPT_TYPES = ("u1", "i2", "u2", "f4")
+
+
+class _PairHeader(Spm2AnalyzeHeader):
+    """Analyze as the files are: also with the data types that NIfTI added, such as uint16."""
+
+    _data_type_codes = nib.nifti1.data_type_codes
+
+    def get_slope_inter(self) -> tuple[float | None, float | None]:
+        """SPM's scale factor if set; not nibabel's guess from the display range, which would change labels."""
+        slope = float(self["scl_slope"])
+        return (slope, 0.0) if np.isfinite(slope) and slope else (None, None)
+
+
+@dataclass
+class Volume:
+    """The header of one image file; the voxels are read on demand.
+
+    Attributes:
+        path: the file; of a pair, the header.
+        header: as in the file; nibabel's class for Analyze or NIfTI.
+        data_path: the file with the voxels.
+        shape: voxels along x, y and z, without trailing singleton axes.
+        spacing: voxel size along x, y and z in mm; 1 mm where the header says nothing plausible.
+        dtype: type of the stored voxels, with byte order.
+    """
+
+    path: Path
+    header: AnalyzeHeader
+    data_path: Path
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    dtype: np.dtype
+
+    @property
+    def axis_codes(self) -> tuple[str, ...]:
+        """Where the file's own frame says that x, y and z lead, such as ("L", "A", "S")."""
+        return nib.aff2axcodes(self.header.get_best_affine())
+
+    def read(self) -> np.ndarray:
+        """The voxels, shape (x, y, z), in native byte order: the stored type, or float32 if scaled or unusual.
+
+        Raises:
+            UserError: there are more or fewer voxels than the header tells, or the compressed data are damaged.
+        """
+        try:
+            with _open(self.data_path) as stream:
+                stream.seek(self.header.get_data_offset())
+                data = stream.read()
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise UserError(f"{self.data_path} is cut off or damaged ({error}); expected a sound gzip file") from error
+        expected = int(np.prod(self.shape)) * self.dtype.itemsize
+        if len(data) != expected:
+            what = f"{self.shape} voxels of {self.dtype.name}"
+            raise UserError(f"{self.data_path} holds {len(data)} bytes of voxels; expected {expected} for {what}")
+        voxels = np.frombuffer(data, self.dtype).reshape(self.shape, order="F")
+        slope, inter = self.header.get_slope_inter()
+        if slope not in (None, 1) or inter:
+            return voxels * np.float32(slope) + np.float32(inter)
+        kept = self.dtype.str[1:] in _KEPT_TYPES
+        return voxels.astype(self.dtype.newbyteorder("=") if kept else np.float32, copy=False)
+
+
+def open_volume(path: Path) -> Volume:
+    """Read the header of an Analyze pair (by its ``.hdr``), a NIfTI-1 pair, or a ``.nii`` or ``.nii.gz`` file.
+
+    Raises:
+        UserError: it is no such header, it describes no 3-D image of real numbers, or the ``.img`` is missing.
+    """
+    is_pair = path.suffix.lower() == ".hdr"
+    try:
+        with _open(path) as stream:
+            block = stream.read(_HEADER_SIZE)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is cut off or damaged ({error}); expected a sound gzip file") from error
+    if len(block) < _HEADER_SIZE:
+        raise UserError(f"{path} is cut off: found {len(block)} bytes; expected a header of {_HEADER_SIZE}")
+    magic = block[344:348]
+    header_class = {b"n+1\0": nib.Nifti1Header, b"ni1\0": nib.nifti1.Nifti1PairHeader}.get(magic, _PairHeader)
+    header = header_class(block, check=False)
+    if header["sizeof_hdr"] != _HEADER_SIZE or is_pair == (magic == b"n+1\0"):
+        raise UserError(f"{path} is no header of an image; expected {'Analyze 7.5' if is_pair else 'NIfTI-1'}")
+    data_path = data_file(path) if is_pair else path
+    if data_path is None:
+        raise UserError(f"{path} has no voxels; expected {path.with_suffix('.img').name} beside it")
+    shape, dtype = _shape_and_type(path, header)
+    zooms = (abs(float(zoom)) for zoom in header["pixdim"][1:4])
+    low, high = _PLAUSIBLE_SPACING
+    spacing = tuple(zoom if low <= zoom <= high else 1.0 for zoom in zooms)
+    return Volume(path, header, data_path, shape, spacing, dtype)
+
+
+def save_nifti(voxels: np.ndarray, spacing: tuple[float, ...], path: Path) -> None:
+    """Write voxels, shape (x, y, z), as compressed NIfTI-1 in the stated orientation; spacing in mm.
+
+    Raises:
+        OSError: with the file's name.
+    """
+    affine = shape_zoom_affine(voxels.shape, spacing, x_flip=True)
+    image = nib.Nifti1Image(voxels, affine)
+    image.set_sform(affine, code="aligned")
+    image.set_qform(affine, code="aligned")
+    image.header.set_xyzt_units("mm")
+    try:
+        nib.save(image, path)
+    except OSError as error:  # a full disk does not tell which file
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")
+
+
+def _shape_and_type(path: Path, header: AnalyzeHeader) -> tuple[tuple[int, ...], np.dtype]:
+    try:
+        shape, dtype = header.get_data_shape(), header.get_data_dtype()
+    except (HeaderDataError, KeyError) as error:
+        raise UserError(f"{path} has no valid header ({error}); expected a 3-D image") from error
+    if len(shape) < 3 or min(shape) < 1 or max(shape[3:], default=1) > 1:
+        raise UserError(f"{path} has shape {shape}; expected three axes")
+    if dtype.kind not in "iuf":
+        raise UserError(f"{path} holds voxels of type {dtype}; expected integers or real numbers")
+    return tuple(map(int, shape[:3])), dtype
