@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from nnunetv2_dualagg import __version__
-from nnunetv2_dualagg.commands import compare, convert_iseg, path, phantom
+from nnunetv2_dualagg.commands import compare, convert_iseg, path, phantom, submit_iseg
 from nnunetv2_dualagg.errors import UserError
 
 # A command module has HELP, add_arguments(parser) and run(args) -> exit code or None. It imports heavy packages
@@ -15,6 +15,7 @@ COMMANDS = {
     "convert_iseg": convert_iseg,
     "path": path,
     "phantom": phantom,
+    "submit_iseg": submit_iseg,
 }
 
 

@@ -22,8 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert and say where to."""
-    from nnunetv2_dualagg.dataset_conversion.iseg import convert_iseg, default_num_processes
+    from nnunetv2_dualagg.dataset_conversion.iseg import convert_iseg
     from nnunetv2_dualagg.errors import UserError
+    from nnunetv2_dualagg.parallel import default_num_processes
 
     if args.d is None:
         raise UserError("no dataset number; give one (-d)")
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
         args.d,
         year=args.year,
         split=args.split,
-        modalities=sorted(set(args.modalities)),
+        modalities=args.modalities,
         sites=args.sites,
         add=args.add,
         overwrite=args.overwrite,

@@ -5,11 +5,10 @@
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
-from nnunetv2_dualagg.dataset_conversion.iseg_layout import Subject, find_subjects, missing_files
+from nnunetv2_dualagg.dataset_conversion.iseg_layout import Subject
 from nnunetv2_dualagg.errors import UserError
 
 YEARS = (2017, 2019)
@@ -65,71 +64,24 @@ def read_sites(file: Path | str) -> dict[int, str]:
         file: CSV with the columns ``subject`` (number) and ``site``; a row is such as ``24,BCP``.
 
     Raises:
-        UserError: a column is missing, a subject is no number or comes twice, or a site is empty.
+        UserError: it is no such table, a subject is no number or comes twice, or a site is empty.
     """
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.reader(stream, skipinitialspace=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file} is no text ({error}); expected CSV with the columns subject,site") from error
+    if not rows or not {"subject", "site"} <= set(rows[0]):
+        raise UserError(f"{file} has the columns {','.join(rows[0]) if rows else ''}; expected subject,site")
     sites: dict[int, str] = {}
-    with open(file, newline="", encoding="utf-8-sig") as stream:
-        rows = csv.DictReader(stream, skipinitialspace=True)
-        if not {"subject", "site"} <= set(rows.fieldnames or ()):
-            raise UserError(f"{file} has the columns {','.join(rows.fieldnames or ())}; expected subject,site")
-        for row in rows:
-            number, site = (row["subject"] or "").strip(), (row["site"] or "").strip()
-            if not number.isdecimal() or not site or int(number) in sites:
-                raise UserError(
-                    f"{file}, line {rows.line_num}, says '{number},{site}'; expected a subject number, once, and a site"
-                )
-            sites[int(number)] = site
+    for line, row in enumerate(rows[1:], start=2):
+        values = dict(zip(rows[0], row, strict=False))
+        number, site = values.get("subject", "").strip(), values.get("site", "").strip()
+        if not row:
+            continue
+        if not number.isdecimal() or not site or int(number) in sites:
+            raise UserError(
+                f"{file}, line {line}: found '{','.join(row)}'; expected a subject number, once, and a site"
+            )
+        sites[int(number)] = site
     return sites
-
-
-@dataclass
-class Case:
-    """A subject with its place in the challenge.
-
-    Attributes:
-        subject: number and files.
-        split: "training", "validation" or "testing".
-        site: the scanner's site.
-        inferred: the site is our guess from the subject number.
-    """
-
-    subject: Subject
-    split: str
-    site: str
-    inferred: bool
-
-
-def read_cases(
-    folders: Iterable[Path | str],
-    year: int | None,
-    split: str | None,
-    modalities: Sequence[str],
-    sites: Path | str | None,
-) -> tuple[int, list[Case], list[str]]:
-    """Find the subjects, and their year, split and site; see ``convert_iseg`` for the arguments.
-
-    Returns:
-        The year, the cases by ascending number, and a sentence for each fault in the set of files.
-
-    Raises:
-        UserError: there are no subjects, or nothing tells the year or a split.
-    """
-    folders = list(folders)
-    given_sites = read_sites(sites) if sites else {}
-    subjects, problems = find_subjects(folders)
-    year = year or year_of(subjects, folders)
-    if year is None:
-        raise UserError(f"{folders[0]}: neither names nor subject numbers tell the year; give -year 2017 or -year 2019")
-    cases = []
-    for subject in subjects:
-        subject_split = split or split_of(subject, year)
-        if subject_split is None:
-            path = next(iter(subject.files.values()))
-            raise UserError(f"{path}: subject {subject.number} is not known in iSeg-{year}; give its split (-split)")
-        if subject.number in given_sites:
-            site, inferred = given_sites[subject.number], False
-        else:
-            site, inferred = site_of(subject.number, year, subject_split)
-        cases.append(Case(subject, subject_split, site, inferred))
-        problems += missing_files(subject, (*modalities, "label") if subject_split == "training" else modalities)
-    return year, cases, problems

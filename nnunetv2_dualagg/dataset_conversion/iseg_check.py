@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_dualagg.dataset_conversion.iseg_challenge import CODINGS
-from nnunetv2_dualagg.dataset_conversion.iseg_images import Volume, open_volume
+from nnunetv2_dualagg.dataset_conversion.iseg_challenge import CODINGS, TISSUES
+from nnunetv2_dualagg.dataset_conversion.iseg_images import Volume, listed, open_volume, recode
 from nnunetv2_dualagg.dataset_conversion.iseg_layout import Subject
 from nnunetv2_dualagg.errors import UserError
 
@@ -68,6 +68,15 @@ def read_image(subject: Subject, kind: str, grid: Grid | None) -> Image:
     return image
 
 
+def mixed_codings(labels: dict[Path, int]) -> str | None:
+    """A sentence if some label files have the values of one year and some of the other; by file, the year."""
+    files = {year: path for path, year in labels.items()}
+    if len(files) < 2:
+        return None
+    found = " but ".join(f"{path} holds {_words(CODINGS[year])}" for year, path in sorted(files.items()))
+    return f"{found}; expected the same label values in all files"
+
+
 def _check_header(volume: Volume, first: Volume) -> None:
     if volume.shape != first.shape:
         raise UserError(f"{volume.path} has shape {volume.shape}; expected {first.shape} as {first.path.name}")
@@ -86,17 +95,15 @@ def _check_intensities(voxels: np.ndarray, path: Path) -> None:
 def _decode(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, int]:
     """Labels 0 to 3 as uint8, and the year whose values they had."""
     for year, coding in CODINGS.items():
-        labels = np.zeros(voxels.shape, np.uint8, order="F")
-        counts = []
-        for label, value in enumerate(coding):
-            hit = voxels == value
-            labels[hit] = label
-            counts.append(np.count_nonzero(hit))
+        labels, counts = recode(voxels, coding, tuple(TISSUES.values()))
         if sum(counts) == voxels.size and all(counts[1:]):
             return labels, year
-    values = np.unique(voxels)
-    found = ", ".join(f"{value:g}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
-    raise UserError(f"{path} holds the values {found}; expected all of 0, 1, 2, 3 or all of 0, 10, 150, 250")
+    expected = " or ".join(f"all of {_words(coding)}" for coding in CODINGS.values())
+    raise UserError(f"{path} holds the values {listed(voxels)}; expected {expected}")
+
+
+def _words(coding: tuple[int, ...]) -> str:
+    return ", ".join(map(str, coding))
 
 
 def _check_overlap(image: Image, grid: Grid) -> float:

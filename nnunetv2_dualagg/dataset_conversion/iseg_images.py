@@ -10,6 +10,8 @@ there, and the way back to the challenge's format is a plain copy of the voxels.
 
 import gzip
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +29,7 @@ from nnunetv2_dualagg.errors import UserError
 AXIS_CODES = ("L", "A", "S")
 
 _HEADER_SIZE = 348
-_PLAUSIBLE_SPACING = (0.1, 10.0)  # mm; headers also say 0, NaN or metres
+_PLAUSIBLE_SPACING = (0.1, 20.0)  # mm; headers also say 0, NaN or metres
 _KEPT_TYPES = ("u1", "i2", "u2", "f4")
 
 
@@ -73,12 +75,9 @@ class Volume:
         Raises:
             UserError: there are more or fewer voxels than the header tells, or the compressed data are damaged.
         """
-        try:
-            with _open(self.data_path) as stream:
-                stream.seek(self.header.get_data_offset())
-                data = stream.read()
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise UserError(f"{self.data_path} is cut off or damaged ({error}); expected a sound gzip file") from error
+        with _naming(self.data_path), _open(self.data_path) as stream:
+            stream.seek(self.header.get_data_offset())
+            data = stream.read()
         expected = int(np.prod(self.shape)) * self.dtype.itemsize
         if len(data) != expected:
             what = f"{self.shape} voxels of {self.dtype.name}"
@@ -98,11 +97,8 @@ def open_volume(path: Path) -> Volume:
         UserError: it is no such header, it describes no 3-D image of real numbers, or the ``.img`` is missing.
     """
     is_pair = path.suffix.lower() == ".hdr"
-    try:
-        with _open(path) as stream:
-            block = stream.read(_HEADER_SIZE)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path} is cut off or damaged ({error}); expected a sound gzip file") from error
+    with _naming(path), _open(path) as stream:
+        block = stream.read(_HEADER_SIZE)
     if len(block) < _HEADER_SIZE:
         raise UserError(f"{path} is cut off: found {len(block)} bytes; expected a header of {_HEADER_SIZE}")
     magic = block[344:348]
@@ -124,16 +120,51 @@ def save_nifti(voxels: np.ndarray, spacing: tuple[float, ...], path: Path) -> No
     """Write voxels, shape (x, y, z), as compressed NIfTI-1 in the stated orientation; spacing in mm.
 
     Raises:
-        OSError: with the file's name.
+        OSError: the file cannot be written.
     """
     affine = shape_zoom_affine(voxels.shape, spacing, x_flip=True)
     image = nib.Nifti1Image(voxels, affine)
     image.set_sform(affine, code="aligned")
     image.set_qform(affine, code="aligned")
     image.header.set_xyzt_units("mm")
-    try:
+    with _naming(path):
         nib.save(image, path)
-    except OSError as error:  # a full disk does not tell which file
+
+
+def recode(voxels: np.ndarray, old: Sequence[int], new: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+    """Map label values.
+
+    Args:
+        voxels: labels of any type.
+        old: the values to look for.
+        new: for each of them the value to put, 0 to 255.
+
+    Returns:
+        The new labels as uint8, and the number of voxels of each; they sum up to less if there are other values.
+    """
+    labels = np.zeros(voxels.shape, np.uint8, order="F")
+    counts = []
+    for value, replacement in zip(old, new, strict=True):  # a table indexed by the voxels would take 8 bytes a voxel
+        hit = voxels == value
+        labels[hit] = replacement
+        counts.append(int(np.count_nonzero(hit)))
+    return labels, counts
+
+
+def listed(voxels: np.ndarray) -> str:
+    """The distinct values as text, at most eight."""
+    values = np.unique(voxels)
+    return ", ".join(f"{value:g}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Damaged gzip data become a sentence; failures of a disk in mid-file, which do not tell the file, tell it."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is cut off or damaged ({error}); expected a sound gzip file") from error
+    except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 

@@ -70,14 +70,6 @@ def find_subjects(folders: Iterable[Path | str]) -> tuple[list[Subject], list[st
     return [subject for _, subject in sorted(subjects.items())], problems
 
 
-def missing_files(subject: Subject, kinds: Iterable[str]) -> Iterator[str]:
-    """A sentence for each kind of file that a subject lacks."""
-    found = ", ".join(str(path) for path in subject.files.values())
-    for kind in kinds:
-        if kind not in subject.files:
-            yield f"subject {subject.number} has no {kind}; found {found}; expected subject-{subject.number}-{kind}"
-
-
 def data_file(header: Path) -> Path | None:
     """The ``.img`` that belongs to a ``.hdr``, whatever the letter case; None if there is none."""
     exact = header.with_suffix(".img")
