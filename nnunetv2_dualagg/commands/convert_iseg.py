@@ -16,27 +16,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-modalities", nargs="+", choices=("T1", "T2"), default=["T1", "T2"], help="default: both")
     parser.add_argument("-sites", metavar="CSV", help="table subject,site; goes before the inferred sites")
     parser.add_argument("-np", type=int, metavar="N", help="number of processes; default: the processors, at most 8")
+    parser.add_argument("--check", action="store_true", help="report on the folders, problems first; write nothing")
     parser.add_argument("--add", action="store_true", help="add the subjects to the existing dataset")
     parser.add_argument("--overwrite", action="store_true", help="replace the existing dataset")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Convert and say where to."""
+def run(args: argparse.Namespace) -> int | None:
+    """Convert and say where to, or report; 1 if the report tells of problems."""
     from nnunetv2_dualagg.dataset_conversion.iseg import convert_iseg
+    from nnunetv2_dualagg.dataset_conversion.iseg_report import check_iseg
     from nnunetv2_dualagg.errors import UserError
     from nnunetv2_dualagg.parallel import default_num_processes
 
+    options = {
+        "year": args.year,
+        "split": args.split,
+        "modalities": args.modalities,
+        "sites": args.sites,
+        "num_processes": args.np or default_num_processes(),
+    }
+    if args.check:
+        problems, report = check_iseg(args.i, **options)
+        print(report)
+        return 1 if problems else 0
     if args.d is None:
-        raise UserError("no dataset number; give one (-d)")
-    target = convert_iseg(
-        args.i,
-        args.d,
-        year=args.year,
-        split=args.split,
-        modalities=args.modalities,
-        sites=args.sites,
-        add=args.add,
-        overwrite=args.overwrite,
-        num_processes=args.np or default_num_processes(),
-    )
-    print(f"Wrote {target}")
+        raise UserError("there is no dataset number; give one (-d)")
+    print(f"Wrote {convert_iseg(args.i, args.d, add=args.add, overwrite=args.overwrite, **options)}")
+    return None

@@ -35,11 +35,13 @@ class DataSet:
 
     Attributes:
         year: 2017 or 2019.
+        year_from: what tells the year, in words.
         cases: by ascending subject number.
         problems: a sentence for each file too many or too few, and for each subject without a split.
     """
 
     year: int
+    year_from: str
     cases: list[Case]
     problems: list[str]
 
@@ -59,7 +61,11 @@ def read_data_set(
     folders = list(folders)
     given_sites = read_sites(sites) if sites else {}
     subjects, problems = find_subjects(folders)
-    year = year or year_of(subjects, folders) or _year_of_labels(subjects)
+    year_from = "given"
+    if year is None:
+        year, year_from = year_of(subjects, folders), "told by names or numbers"
+    if year is None:
+        year, year_from = _year_of_labels(subjects), "guessed from the label values"
     if year is None:
         raise UserError(f"{folders[0]}: no name, subject number or label tells the year; give -year 2017 or 2019")
     cases = []
@@ -75,7 +81,7 @@ def read_data_set(
         if subject.number in given_sites:
             site, inferred = given_sites[subject.number], False
         cases.append(Case(subject, subject_split, site, inferred))
-    return DataSet(year, cases, problems)
+    return DataSet(year, year_from, cases, problems)
 
 
 def _missing(subject: Subject, kind: str) -> str:

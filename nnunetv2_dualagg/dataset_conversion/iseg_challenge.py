@@ -46,7 +46,17 @@ def split_of(subject: Subject, year: int) -> str | None:
     """The split that the subject's folder is named after, else the one of its number, else None."""
     if subject.folder_split:
         return subject.folder_split
-    return next((split for split, last in _LAST_OF_SPLIT[year].items() if subject.number <= last), None)
+    return next((split for split in _LAST_OF_SPLIT[year] if subject.number in known_subjects(year, split)), None)
+
+
+def known_subjects(year: int, split: str) -> range:
+    """The numbers of the subjects that the challenge has in a split; empty for 2017's "validation"."""
+    start = 1
+    for name, last in _LAST_OF_SPLIT[year].items():
+        if name == split:
+            return range(start, last + 1)
+        start = last + 1
+    return range(0)
 
 
 def site_of(number: int, year: int, split: str) -> tuple[str, bool]:

@@ -54,6 +54,7 @@ class Volume:
         data_path: the file with the voxels.
         shape: voxels along x, y and z, without trailing singleton axes.
         spacing: voxel size along x, y and z in mm; 1 mm where the header says nothing plausible.
+        spacing_assumed: whether that was so.
         dtype: type of the stored voxels, with byte order.
     """
 
@@ -62,6 +63,7 @@ class Volume:
     data_path: Path
     shape: tuple[int, ...]
     spacing: tuple[float, ...]
+    spacing_assumed: bool
     dtype: np.dtype
 
     @property
@@ -76,7 +78,7 @@ class Volume:
             UserError: there are more or fewer voxels than the header tells, or the compressed data are damaged.
         """
         with _naming(self.data_path), _open(self.data_path) as stream:
-            stream.seek(self.header.get_data_offset())
+            stream.seek(int(self.header["vox_offset"]))
             data = stream.read()
         expected = int(np.prod(self.shape)) * self.dtype.itemsize
         if len(data) != expected:
@@ -110,10 +112,10 @@ def open_volume(path: Path) -> Volume:
     if data_path is None:
         raise UserError(f"{path} has no voxels; expected {path.with_suffix('.img').name} beside it")
     shape, dtype = _shape_and_type(path, header)
-    zooms = (abs(float(zoom)) for zoom in header["pixdim"][1:4])
+    spacing = tuple(abs(float(zoom)) for zoom in header["pixdim"][1:4])
     low, high = _PLAUSIBLE_SPACING
-    spacing = tuple(zoom if low <= zoom <= high else 1.0 for zoom in zooms)
-    return Volume(path, header, data_path, shape, spacing, dtype)
+    plausible = all(low <= zoom <= high for zoom in spacing)
+    return Volume(path, header, data_path, shape, spacing if plausible else (1.0, 1.0, 1.0), not plausible, dtype)
 
 
 def save_nifti(voxels: np.ndarray, spacing: tuple[float, ...], path: Path) -> None:
@@ -177,8 +179,10 @@ def _shape_and_type(path: Path, header: AnalyzeHeader) -> tuple[tuple[int, ...],
         shape, dtype = header.get_data_shape(), header.get_data_dtype()
     except (HeaderDataError, KeyError) as error:
         raise UserError(f"{path} has no valid header ({error}); expected a 3-D image") from error
-    if len(shape) < 3 or min(shape) < 1 or max(shape[3:], default=1) > 1:
-        raise UserError(f"{path} has shape {shape}; expected three axes")
+    if len(shape) < 3 or min(shape[:3]) < 1 or max(shape[3:], default=1) > 1:
+        raise UserError(f"{path} has shape {tuple(map(int, shape))}; expected three axes")
+    if not 0 <= header["vox_offset"] < np.inf:
+        raise UserError(f"{path} says that voxels start at byte {header['vox_offset']}; expected zero or more")
     if dtype.kind not in "iuf":
         raise UserError(f"{path} holds voxels of type {dtype}; expected integers or real numbers")
     return tuple(map(int, shape[:3])), dtype

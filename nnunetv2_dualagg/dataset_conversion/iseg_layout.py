@@ -11,7 +11,7 @@ SPLITS = ("training", "validation", "testing")
 
 _KINDS = {"t1": "T1", "t2": "T2", "label": "label"}
 _FILE = re.compile(r"(?:subject[-_ ]?(\d+)[-_ ])?([a-z0-9]+)(\.hdr|\.img|\.nii|\.nii\.gz)", re.IGNORECASE)
-_SUBJECT_FOLDER = re.compile(r"(?:subject[-_ ]?)?(\d+)", re.IGNORECASE)
+_SUBJECT_FOLDER = re.compile(r"(?:subject[-_ ]?)?(\d{1,3})", re.IGNORECASE)
 _SPLIT = re.compile(r"(train)|(valid)|(test)", re.IGNORECASE)
 
 
@@ -77,6 +77,17 @@ def data_file(header: Path) -> Path | None:
         return exact
     beside = (path for path in header.parent.iterdir() if path.suffix.lower() == ".img")
     return next((path for path in beside if _stem(path) == _stem(header)), None)
+
+
+def number_ranges(numbers: Iterable[int]) -> str:
+    """Ascending numbers as text, such as 1-10, 12."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def _visible_files(folders: list[Path]) -> Iterator[tuple[Path, Path]]:

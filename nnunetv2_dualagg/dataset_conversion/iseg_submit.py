@@ -2,7 +2,7 @@
 
 import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from nnunetv2_dualagg.dataset_conversion.iseg_challenge import CODINGS, TISSUES, split_of, year_of
 from nnunetv2_dualagg.dataset_conversion.iseg_images import AXIS_CODES, Volume, listed, open_volume, recode
-from nnunetv2_dualagg.dataset_conversion.iseg_layout import Subject, find_subjects
+from nnunetv2_dualagg.dataset_conversion.iseg_layout import Subject, find_subjects, number_ranges
 from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.files import new_file
 
@@ -57,7 +57,7 @@ def submit_iseg(
     missing = [subject.number for subject in subjects if subject.number not in files]
     predicted = [subject for subject in subjects if subject.number in files]
     if not predicted or (missing and not partial):
-        told = f"{predictions} has no prediction for the subjects {_ranges(missing)} of {iseg_folder}"
+        told = f"{predictions} has no prediction for the subjects {number_ranges(missing)} of {iseg_folder}"
         raise UserError(f"{told}; expected all of them, or some and --partial")
     with new_file(output, overwrite) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for subject in tqdm(predicted, unit="case"):
@@ -82,7 +82,7 @@ def _subjects_and_values(
         subjects = [subject for subject in subjects if split_of(subject, year) == split]
     without = [subject.number for subject in subjects if "T1" not in subject.files]
     if without:
-        problems.append(f"{folders[0]} has no T1 of the subjects {_ranges(without)}; expected one for the header")
+        problems.append(f"{folders[0]} has no T1 of the subjects {number_ranges(without)}; expected one for the header")
     if not subjects:
         problems.append(f"{folders[0]} holds no {split} subject; expected at least one")
     if problems:
@@ -134,14 +134,3 @@ def _label_header(t1: Volume) -> AnalyzeHeader:
         if name in header.keys():  # noqa: SIM118 - a header is no dict
             header[name] = 0
     return header
-
-
-def _ranges(numbers: Iterable[int]) -> str:
-    """Ascending numbers as text, such as 1-10, 12."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
