@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import json
 
 import nibabel as nib
 import numpy as np
@@ -12,10 +13,9 @@ from nnunetv2_dualagg.dataset_conversion.phantom_anatomy import (
     Anatomy,
     load_icbm152,
     load_tissue_map,
-    random_tissue_fractions,
-    smooth_field,
 )
 from nnunetv2_dualagg.dataset_conversion.phantom_contrast import TESTING_SITES, TRAINING_SITE
+from nnunetv2_dualagg.dataset_conversion.phantom_deformation import random_tissue_fractions, smooth_field
 from nnunetv2_dualagg.errors import UserError
 
 SPACING = (4.0, 4.0, 4.0)
@@ -130,9 +130,9 @@ def test_nifti_is_an_option(data, maps, tmp_path):
 
 
 def test_more_than_23_training_subjects_push_the_testing_subjects_up(maps, tmp_path):
-    folder = phantom(tmp_path / "many", maps=maps, num_training=25, spacing=(8, 8, 8), size=(24, 24, 24))
+    folder = phantom(tmp_path / "many", maps=maps, num_training=24, spacing=(12, 12, 12), size=(16, 16, 16))
     assert sorted(f.name for f in (folder / "iSeg-2019-Testing").glob("*-T1.img")) == [
-        f"subject-{n}-T1.img" for n in (26, 27, 28)
+        f"subject-{n}-T1.img" for n in (25, 26, 27)
     ]
 
 
@@ -212,19 +212,25 @@ def test_smooth_field_is_standardised_and_independent_of_the_grid():
     assert np.allclose(coarse, fine[::2, ::2, ::2], atol=1e-5)
 
 
-def test_maps_are_turned_to_ras_and_holes_become_csf(tmp_path):
-    labels = np.zeros((12, 14, 16), np.uint8)
-    labels[2:10, 2:12, 2:13] = 3
-    labels[2:4][labels[2:4] > 0] = 1
-    labels[4:6][labels[4:6] > 0] = 2
-    labels[7, 6, 7] = 0
+def test_maps_are_turned_to_ras_and_bathed_in_csf(tmp_path):
+    labels = np.zeros((30, 20, 16), np.uint8)  # axes left, anterior, superior of 1, 2 and 1.5 mm
+    labels[4:26, 4:16, 4:12] = 3
+    labels[4:8, 4:16, 4:12] = 2
+    labels[25, 10, 8] = 1
+    labels[15, 10, 8] = 0  # a hole
+    labels[20, 10, 8:12] = 0  # a gap that is open above
     file = tmp_path / "a.nii.gz"
     nib.save(nib.Nifti1Image(labels, np.diag([-1.0, 2.0, 1.5, 1])), file)
     anatomy = load_tissue_map(file)
-    assert anatomy.labels.shape == (8, 10, 11)
     assert anatomy.spacing == (1.0, 2.0, 1.5)
-    assert np.all(anatomy.labels[-2:] == 1)
-    assert anatomy.labels[2, 4, 5] == 1
+    assert anatomy.labels.shape == (24, 14, 10)
+    assert np.array_equal(np.bincount(anatomy.labels.ravel())[2:], np.bincount(labels.ravel())[2:])
+    inner = anatomy.labels[1:-1, 1:-1, 1:-1]
+    assert np.all(inner[-4:] == 2)  # the left side comes first in RAS
+    assert inner[0, 6, 4] == inner[10, 6, 4] == inner[5, 6, 7] == 1
+    rim = anatomy.labels.copy()
+    rim[1:-1, 1:-1, 1:-1] = 0
+    assert set(np.unique(rim)) == {0, 1}
 
 
 def test_command_line(maps, tmp_path, capsys):
@@ -236,6 +242,28 @@ def test_command_line(maps, tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
     assert main([*arguments, "--overwrite"]) == 0
     assert sorted(f.name for f in tmp_path.iterdir()) == ["out"]
+
+
+def test_unwritable_output_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["phantom", "-o", str(tmp_path / "file" / "out"), "-np", "1"]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("Error: ")
+    assert str(tmp_path / "file") in message
+    assert message.count("\n") == 1
+
+
+def test_converter_takes_it(data, tmp_path, monkeypatch):
+    """The layout as another module reads it: splits by folder, sites by the table, label values unchanged."""
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    folders = [str(data / name) for name in ("iSeg-2019-Training", "iSeg-2019-Testing")]
+    assert main(["convert_iseg", "-i", *folders, "-d", "7", "-sites", str(data / "sites.csv"), "-np", "1"]) == 0
+    (raw,) = tmp_path.glob("Dataset007_*")
+    assert [len(list((raw / name).iterdir())) for name in ("imagesTr", "labelsTr", "imagesTs")] == [4, 2, 6]
+    sites = json.loads((raw / "sites.json").read_text())
+    assert sorted(entry["site"] for entry in sites.values()) == ["BCP", "Emory", "MAP", "MAP", "Stanford"]
+    converted = sorted((raw / "labelsTr").iterdir())[0]
+    assert np.array_equal(voxels(converted), voxels(data / "iSeg-2019-Training/subject-1-label.img"))
 
 
 def bad_values(folder):

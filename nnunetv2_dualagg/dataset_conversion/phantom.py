@@ -23,9 +23,9 @@ from nnunetv2_dualagg.dataset_conversion.phantom_anatomy import (
     find_tissue_maps,
     load_icbm152,
     load_tissue_map,
-    random_tissue_fractions,
 )
 from nnunetv2_dualagg.dataset_conversion.phantom_contrast import TESTING_SITES, TRAINING_SITE, Site, simulate_images
+from nnunetv2_dualagg.dataset_conversion.phantom_deformation import random_tissue_fractions
 from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.files import new_directory
 

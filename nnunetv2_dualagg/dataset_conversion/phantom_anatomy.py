@@ -1,4 +1,4 @@
-"""Anatomy of the phantom: label maps of adult brains, deformed and shrunk to infant size."""
+"""Anatomy of the phantom: label maps of adult brains, from the ICBM152 average or from files."""
 
 import zlib
 from dataclasses import dataclass
@@ -10,15 +10,10 @@ import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.interpolate import BSpline
-from scipy.spatial.transform import Rotation
 
 from nnunetv2_dualagg.errors import UserError
 
 CSF, GM, WM = 1, 2, 3
-INFANT_SCALE = 0.85  # length of an infant brain at six months relative to an adult's
-FWHM_TO_SIGMA = 0.4247
-FIELD_OF_VIEW = 256.0  # mm; random fields are drawn for this cube, whatever the grid
 
 # Boxes (|x| from, to, y from, to, z from, to, in MNI mm) that surely belong to the cerebrum or to the hindbrain
 # (cerebellum and brain stem): the seeds of the watershed that separates them along the tentorium.
@@ -55,9 +50,9 @@ class Anatomy:
 def load_icbm152() -> Anatomy:
     """The ICBM152 2009a non-linear symmetric average brain that the nilearn package carries, as a label map.
 
-    The average blurs the sulci and its mask is tight, so CSF counts twice when the largest fraction is chosen, and a
-    rim of 2 mm of CSF is added outside. Cerebellum and brain stem are cut off by a watershed on the CSF fraction,
-    whose crest is the tentorium.
+    The average blurs the sulci, so CSF counts twice when the largest fraction is chosen. Cerebellum and brain stem
+    are cut off by a watershed on the CSF fraction, whose crest is the tentorium. The atlas' mask is tight: 2 mm of CSF
+    are added around it.
 
     Source: Fonov et al., Unbiased average age-appropriate atlases for pediatric studies, NeuroImage 54 (2011).
 
@@ -78,10 +73,9 @@ def load_icbm152() -> Anatomy:
     csf = np.where(brain, np.clip(1 - gm - wm, 0, 1), 1)
     hindbrain = _hindbrain(csf, brain, origin=grey.affine[:3, 3])
     tissue = 1 + np.argmax([2 * csf, gm, wm], axis=0)
-    cerebrum = brain & ~hindbrain
-    rim = ndimage.binary_dilation(cerebrum, iterations=2) & ~cerebrum & ~hindbrain
-    labels = np.where(cerebrum, tissue, np.where(rim, CSF, 0)).astype(np.uint8)
-    return Anatomy("ICBM152", labels[bounding_box(labels > 0)], (1.0, 1.0, 1.0))
+    labels = np.where(brain & ~hindbrain, tissue, 0).astype(np.uint8)
+    spacing = (1.0, 1.0, 1.0)
+    return Anatomy("ICBM152", _bathed(labels, spacing, rim=2.0), spacing)
 
 
 def _hindbrain(csf: NDArray[np.float32], brain: NDArray[np.bool_], origin: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -116,7 +110,8 @@ def find_tissue_maps(folder: Path) -> list[Path]:
 def load_tissue_map(file: Path) -> Anatomy:
     """Read a label map with values 0 background, 1 CSF, 2 GM and 3 WM, all of them present.
 
-    Unlabelled holes inside the brain become CSF.
+    The brains of infants lie in CSF; adult maps often have little of it. So holes, gaps up to about 8 mm between gyri
+    and a rim of 1 mm become CSF.
 
     Raises:
         UserError: the file cannot be read, is not 3-D or has other values.
@@ -132,85 +127,19 @@ def load_tissue_map(file: Path) -> Anatomy:
     if not np.array_equal(found, [0, CSF, GM, WM]):
         shown = ", ".join(f"{v:g}" for v in found[:8]) + (", ..." if len(found) > 8 else "")
         raise UserError(f"{file} has the values {shown}; a tissue map has 0, 1 (CSF), 2 (GM) and 3 (WM)")
-    labels = values.astype(np.uint8)
-    labels[ndimage.binary_fill_holes(labels > 0) & (labels == 0)] = CSF
     spacing = tuple(float(s) for s in image.header.get_zooms()[:3])
-    return Anatomy(file.name, labels[bounding_box(labels > 0)], spacing)
+    return Anatomy(file.name, _bathed(values.astype(np.uint8), spacing, rim=1.0), spacing)
+
+
+def _bathed(labels: NDArray[np.uint8], spacing: tuple[float, ...], rim: float) -> NDArray[np.uint8]:
+    """Fill holes and gaps and add a rim of ``rim`` mm, all with CSF; cropped to what is not background."""
+    gap, rim = (max(1, round(mm / max(spacing))) for mm in (4.0, rim))
+    labels = np.pad(labels, gap + rim)
+    brain = ndimage.binary_fill_holes(ndimage.binary_closing(labels > 0, iterations=gap))
+    brain = ndimage.binary_dilation(brain, iterations=rim)
+    return np.where(brain & (labels == 0), CSF, labels).astype(np.uint8)[bounding_box(brain)]
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     """The smallest box that holds all of a mask."""
     return ndimage.find_objects(mask.astype(np.uint8))[0]
-
-
-def random_tissue_fractions(
-    anatomy: Anatomy, rng: np.random.Generator, spacing: tuple[float, float, float]
-) -> NDArray[np.float32]:
-    """Deform an anatomy at random, shrink it to infant size and sample it on a grid of voxels.
-
-    The map from the infant's brain to the adult's is a rotation (standard deviation 4 degrees), a scaling an axis
-    (3 %) about ``INFANT_SCALE`` and a free-form deformation by cubic B-splines: 3 mm with knots every 40 mm plus
-    1.5 mm with knots every 12 mm. It does not depend on the grid.
-
-    Args:
-        anatomy: the brain to start from.
-        rng: source of randomness.
-        spacing: size of the grid's voxels in mm.
-
-    Returns:
-        (3, X, Y, Z) fractions of CSF, GM and WM in each voxel; their sum is 1 in the brain, below 1 at its outer
-        border and 0 outside. The grid is as large as the brain can become.
-    """
-    extent = np.multiply(anatomy.labels.shape, anatomy.spacing)
-    rotation = Rotation.from_euler("xyz", rng.normal(0, 4, 3), degrees=True).as_matrix()
-    scale = INFANT_SCALE * np.exp(rng.normal(0, 0.03, 3))
-    shape = tuple(int(n) for n in np.ceil((1.1 * scale * extent + 40) / spacing))
-
-    points = np.stack(np.meshgrid(*grid_axes(shape, spacing), indexing="ij"))
-    for amplitude, knots in ((3.0, 40.0), (1.5, 12.0)):
-        for axis in range(3):
-            points[axis] += amplitude * smooth_field(rng, shape, spacing, knots)
-    to_voxels = rotation / scale / np.reshape(anatomy.spacing, (3, 1))
-    voxels = np.tensordot(to_voxels.astype(np.float32), points, axes=1)
-    voxels += (np.reshape(anatomy.labels.shape, (3, 1, 1, 1)).astype(np.float32) - 1) / 2
-
-    # A voxel averages over its volume. The Gaussian stands for that, and keeps coarse grids free of aliasing.
-    sigma = FWHM_TO_SIGMA * np.divide(spacing, INFANT_SCALE) / anatomy.spacing
-    margin = int(np.ceil(4 * sigma.max()))
-    labels = np.pad(anatomy.labels, margin)
-    voxels += margin
-    fractions = np.empty((3, *shape), np.float32)
-    for i, tissue in enumerate((CSF, GM, WM)):
-        smooth = ndimage.gaussian_filter((labels == tissue).astype(np.float32), sigma)
-        ndimage.map_coordinates(smooth, voxels, output=fractions[i], order=1)
-    return fractions
-
-
-def grid_axes(shape: tuple[int, ...], spacing: tuple[float, ...]) -> list[NDArray[np.float32]]:
-    """Positions of the voxels along each axis in mm, 0 in the middle."""
-    return [((np.arange(n) - (n - 1) / 2) * step).astype(np.float32) for n, step in zip(shape, spacing, strict=True)]
-
-
-def smooth_field(
-    rng: np.random.Generator, shape: tuple[int, ...], spacing: tuple[float, ...], knots: float
-) -> NDArray[np.float32]:
-    """A smooth random field: a cubic B-spline with a normal random coefficient every ``knots`` mm.
-
-    Args:
-        rng: source of randomness; how much is drawn depends on ``knots`` only.
-        shape: (X, Y, Z) of the grid, centred in the field of view.
-        spacing: size of the grid's voxels in mm.
-        knots: distance of the spline's knots in mm.
-
-    Returns:
-        (X, Y, Z) field with mean 0 and variance 1 (over draws).
-    """
-    count = int(np.ceil(FIELD_OF_VIEW / knots)) + 3
-    field = rng.standard_normal((count,) * 3)
-    positions = (np.arange(count + 4) - (count + 3) / 2) * knots
-    for axis in grid_axes(shape, spacing):
-        inside = np.clip(axis, -FIELD_OF_VIEW / 2, FIELD_OF_VIEW / 2)
-        basis = BSpline.design_matrix(inside, positions, 3).toarray()
-        field = np.tensordot(field, basis, axes=(0, 1))  # one axis of knots goes, one of voxels comes, at the end
-    # The mean over positions of the sum of squares of the cubic B-splines is 151/315 an axis.
-    return (field / (151 / 315) ** 1.5).astype(np.float32)

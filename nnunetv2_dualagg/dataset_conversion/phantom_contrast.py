@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nnunetv2_dualagg.dataset_conversion.phantom_anatomy import FWHM_TO_SIGMA, smooth_field
+from nnunetv2_dualagg.dataset_conversion.phantom_deformation import FWHM_TO_SIGMA, smooth_field
 
 T1_VOXEL = (1.0, 1.0, 1.0)  # mm, as acquired
 T2_VOXEL = (1.25, 1.25, 1.95)
