@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
         images=args.images,
         dataset_json=args.djfile,
         skip_missing=args.skip_missing,
-        num_processes=args.np,
+        num_threads=args.np,
         overwrite=args.overwrite,
     )
     for sentence in comparison.skipped:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 from nnunetv2_dualagg.errors import UserError
@@ -45,7 +46,7 @@ class Case:
 
     Attributes:
         name: the case identifier, the file name without its ending.
-        site: where it was acquired; "all" in a comparison without sites.
+        site: where it was acquired; "all sites" in a comparison without sites.
         reference: the reference segmentation.
         predictions: method -> run (the folder it lies in) -> file. Several runs of a method are folds or seeds.
         images: the image channels, empty if no image folder was given.
@@ -155,7 +156,7 @@ def read_image(file: Path, labels: Labels) -> Volume:
         raise UserError(f"{file} cannot be read: {str(error).strip().splitlines()[-1]}") from error
     if len(array) != 1:
         raise UserError(f"{file} holds {len(array)} volumes, expected one")
-    if not np.isfinite(array).all():
+    if not (np.isfinite(array).all() and _finite_on_disk(file)):
         raise UserError(f"{file} holds voxels that are NaN or infinite, expected numbers")
     return Volume(file, array[0], properties)
 
@@ -194,6 +195,14 @@ def check_same_grid(volume: Volume, like: Volume) -> None:
     for name, ours, theirs in _geometry_pairs(volume.properties, like.properties):
         if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=GEOMETRY_TOLERANCE):
             raise UserError(f"{volume.file} has {name} {ours.tolist()}, expected {theirs.tolist()} as in {like.file}")
+
+
+def _finite_on_disk(file: Path) -> bool:
+    """ITK reads NaN in NIfTI files as 0, without a word."""
+    if not file.name.endswith((".nii", ".nii.gz")):
+        return True
+    image = nib.load(file)
+    return image.get_data_dtype().kind != "f" or bool(np.isfinite(np.asarray(image.dataobj)).all())
 
 
 def _geometry_pairs(properties: Mapping, expected: Mapping) -> list[tuple[str, np.ndarray, np.ndarray]]:

@@ -7,11 +7,15 @@ from pathlib import Path
 import pandas as pd
 
 from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.evaluation.aggregate import summary
 from nnunetv2_dualagg.evaluation.cases import find_dataset_json, load_labels
+from nnunetv2_dualagg.evaluation.conclusions import conclusions
 from nnunetv2_dualagg.evaluation.discovery import find_cases
 from nnunetv2_dualagg.evaluation.figures import pick_cases, segmentation_figure
 from nnunetv2_dualagg.evaluation.measure import measure, scores_table
-from nnunetv2_dualagg.evaluation.tables import as_markdown, per_case, site_table, write_table
+from nnunetv2_dualagg.evaluation.metrics import DICE
+from nnunetv2_dualagg.evaluation.statistics import paired_statistics
+from nnunetv2_dualagg.evaluation.tables import as_markdown, make_tables, write_table
 from nnunetv2_dualagg.files import new_directory
 
 SCORES = "metrics.csv"
@@ -26,12 +30,16 @@ class Comparison:
         output: the folder that was written.
         scores: all measurements, a row per case, method, run and tissue (columns ``case``, ``site``, ``method``,
             ``run``, ``tissue`` and the measures, ``dice`` first).
+        statistics: paired statistics between the methods, see :func:`statistics.paired_statistics`.
+        conclusions: what may be said of the Dice over all sites, a sentence per pair of methods.
         skipped: a sentence for each case that was left out.
-        text: the Dice table for the screen.
+        text: the Dice table and the conclusions, for the screen.
     """
 
     output: Path
     scores: pd.DataFrame
+    statistics: pd.DataFrame
+    conclusions: tuple[str, ...]
     skipped: tuple[str, ...]
     text: str
 
@@ -51,7 +59,7 @@ def compare(
     images: Path | None = None,
     dataset_json: Path | None = None,
     skip_missing: bool = False,
-    num_processes: int = 2,
+    num_threads: int = 2,
     overwrite: bool = False,
 ) -> Comparison:
     """Compare segmentations with a reference and with each other.
@@ -65,8 +73,7 @@ def compare(
         images: folder of images ``CASE_0000.nii.gz`` to show beside the segmentations.
         dataset_json: nnU-Net's ``dataset.json``; None looks beside and above the references and in the predictions.
         skip_missing: leave out the cases that lack a file instead of raising.
-        num_processes: how many cases to measure at a time. More than 1 starts processes, so a script that calls this
-            needs ``if __name__ == "__main__":``.
+        num_threads: how many cases to measure at a time.
         overwrite: replace ``output`` if it exists.
 
     Returns:
@@ -79,14 +86,20 @@ def compare(
     _check_output(output, overwrite)
     labels = load_labels(dataset_json or find_dataset_json(reference, runs))
     cases, skipped = find_cases(reference, runs, labels, sites, images, skip_missing)
-    measured = measure(cases, labels, num_processes)
+    measured = measure(cases, labels, num_threads)
     scores = scores_table(measured)
-    dice = site_table(per_case(scores), "dice")
+    summarised, statistics = summary(scores), paired_statistics(scores)
+    tables = make_tables(summarised)
+    sentences = conclusions(statistics, summarised["site"].iloc[-1], DICE)
     with new_directory(output, overwrite) as folder:
         scores.to_csv(folder / SCORES, index=False)
-        write_table(dice, folder, "dice", "Dice, mean ± SD over cases")
+        summarised.to_csv(folder / "summary.csv", index=False)
+        statistics.to_csv(folder / "statistics.csv", index=False)
+        for table in tables:
+            write_table(table, folder)
         segmentation_figure(pick_cases(measured), labels, folder / SEGMENTATIONS)
-    return Comparison(output, scores, tuple(skipped), as_markdown(dice))
+    text = "\n".join([as_markdown(tables[0].frame), "", *sentences])
+    return Comparison(output, scores, statistics, tuple(sentences), tuple(skipped), text)
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

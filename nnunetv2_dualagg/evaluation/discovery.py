@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.evaluation.aggregate import ALL_SITES
 from nnunetv2_dualagg.evaluation.cases import Case, Labels, load_sites
-
-ONE_SITE = "all"  # the site's name in a comparison without sites
 
 
 def find_cases(
@@ -55,7 +54,7 @@ def find_cases(
         if problem:
             problems.append(problem)
             continue
-        site = ONE_SITE if site_of is None else site_of[name]
+        site = ALL_SITES if site_of is None else site_of[name]
         cases.append(Case(name, site, references[name], found, channels.get(name, ())))
     if problems and not skip_missing:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

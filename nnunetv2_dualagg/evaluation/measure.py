@@ -1,16 +1,15 @@
 """Measuring every case of a comparison, several cases at a time."""
 
-import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from nnunetv2_dualagg.evaluation.cases import Case, Labels, read_segmentation
-from nnunetv2_dualagg.evaluation.metrics import dice
+from nnunetv2_dualagg.evaluation.cases import Case, Labels, Volume, read_segmentation
+from nnunetv2_dualagg.evaluation.metrics import measures
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,13 @@ class Measured:
     disagreement: int
 
 
-def measure(cases: Sequence[Case], labels: Labels, num_processes: int = 1) -> list[Measured]:
+def measure(cases: Sequence[Case], labels: Labels, num_threads: int = 1) -> list[Measured]:
     """Measure all cases, with a progress bar.
 
     Args:
         cases: the cases.
         labels: what ``dataset.json`` says.
-        num_processes: how many cases to work on at a time.
+        num_threads: how many cases to work on at a time.
 
     Returns:
         The results in the order of the cases.
@@ -44,7 +43,7 @@ def measure(cases: Sequence[Case], labels: Labels, num_processes: int = 1) -> li
     Raises:
         UserError: a file cannot be read, or does not fit its reference.
     """
-    results = _run(cases, labels, min(num_processes, len(cases)))
+    results = _run(cases, labels, min(num_threads, len(cases)))
     done = list(tqdm(results, total=len(cases), desc="Measuring", unit="case"))
     order = {case.name: index for index, case in enumerate(cases)}
     return sorted(done, key=lambda measured: order[measured.case.name])
@@ -63,7 +62,7 @@ def measure_case(case: Case, labels: Labels) -> Measured:
         for run, file in runs.items():
             prediction = read_segmentation(file, labels, like=reference)
             keys = {"case": case.name, "site": case.site, "method": method, "run": run}
-            rows += [{**keys, **row} for row in _tissue_rows(reference.array, prediction.array, labels)]
+            rows += [{**keys, **row} for row in _tissue_rows(reference, prediction, labels)]
             predictions.append(prediction.ras)
     others = predictions[1:] or [reference.ras]
     disagreement = np.any([predictions[0] != other for other in others], axis=0).sum(axis=(0, 1))
@@ -71,23 +70,21 @@ def measure_case(case: Case, labels: Labels) -> Measured:
     return Measured(case, rows, index, int(disagreement[index]))
 
 
-def _tissue_rows(reference: np.ndarray, prediction: np.ndarray, labels: Labels) -> Iterator[dict]:
-    use = True if labels.ignore is None else reference != labels.ignore
+def _tissue_rows(reference: Volume, prediction: Volume, labels: Labels) -> Iterator[dict]:
+    ours, theirs, spacing = prediction.array, reference.array, reference.properties["spacing"]
+    if len(ours) == 1:  # nnU-Net gives 2-D images an axis of one voxel, which is no surface
+        ours, theirs, spacing = ours[0], theirs[0], spacing[1:]
+    use = True if labels.ignore is None else theirs != labels.ignore
     for tissue, values in labels.tissues.items():
-        ours, theirs = np.isin(prediction, values) & use, np.isin(reference, values) & use
-        yield {"tissue": tissue, "dice": dice(theirs, ours)}
+        yield {"tissue": tissue, **measures(np.isin(theirs, values) & use, np.isin(ours, values) & use, spacing)}
 
 
-def _run(cases: Sequence[Case], labels: Labels, num_processes: int) -> Iterator[Measured]:
-    if num_processes <= 1:
-        yield from (measure_case(case, labels) for case in cases)
-        return
-    # spawn, as in nnU-Net: forking after torch or ITK have started threads can hang
-    with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+def _run(cases: Sequence[Case], labels: Labels, num_threads: int) -> Iterator[Measured]:
+    # threads, not processes: the time goes into compiled loops that release Python's lock
+    with ThreadPoolExecutor(num_threads) as pool:
         futures = [pool.submit(measure_case, case, labels) for case in cases]
         try:
             for future in as_completed(futures):
                 yield future.result()
-        except BaseException:
+        finally:
             pool.shutdown(cancel_futures=True)
-            raise

@@ -1,82 +1,157 @@
-"""Tables of mean and standard deviation, as CSV, Markdown and LaTeX."""
+"""Tables of mean and standard deviation in the paper's layout, as CSV, Markdown and LaTeX."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-ALL_SITES = "all sites"
-MEAN = "mean"  # the column of the mean over tissues
+from nnunetv2_dualagg.evaluation.aggregate import ALL_SITES, MEAN
+from nnunetv2_dualagg.evaluation.metrics import ASD, DICE, HD, MEASURES, Measure
+
+OURS = "this comparison"
+NO_VALUE = "-"
+PUBLISHED_TISSUES = {"CSF", "GM", "WM"}
+CELL = "mean ± SD over cases"
+NOTE = "Rows with other data were published on those; they stand here for reference and are not ranked with ours."
 
 
-def per_case(scores: pd.DataFrame) -> pd.DataFrame:
-    """Average the runs (folds or seeds) of each method.
+@dataclass(frozen=True)
+class Table:
+    """A table to print.
+
+    Attributes:
+        name: its file name without ending.
+        title: a heading.
+        caption: what the cells hold.
+        frame: the cells, as text; columns may have two levels.
+    """
+
+    name: str
+    title: str
+    caption: str
+    frame: pd.DataFrame
+
+
+def make_tables(summarised: pd.DataFrame) -> list[Table]:
+    """All tables of a comparison.
 
     Args:
-        scores: a row per case, method, run and tissue, as from :func:`measure.scores_table`.
+        summarised: the table of :func:`aggregate.summary`.
 
     Returns:
-        A row per case, method and tissue. A measure that is NaN in one run is NaN in the average, so that an empty
-        class cannot improve it.
+        ``dice``: Dice per site, method and tissue; ``table1`` to ``table3`` as in the paper: accuracy over all cases,
+        accuracy per site, and Dice in percent as in its ablation; ``measures``: everything.
     """
-    groups = scores.drop(columns="run").groupby(["case", "site", "method", "tissue"], sort=False)
-    return groups.agg(lambda values: values.mean(skipna=False)).reset_index()
+    tissues = list(summarised["tissue"].unique())
+    single = [tissue for tissue in tissues if tissue != MEAN]
+    triple = (DICE, HD, ASD)
+    sites = list(summarised["site"].unique())
+    overall = summarised[summarised["site"] == sites[-1]]
+    text = f"{CELL}; HD: maximum Hausdorff distance, the nearest to the challenge's MHD. {NOTE}"
+    table1 = _with_published(_cells(overall, ["method"], single, triple), 1)
+    table2 = _with_published(_cells(summarised, ["site", "method"], single, triple), 2)
+    table3 = _with_published(_cells(overall, ["method"], tissues, (DICE,), percent=True), 3)
+    return [
+        Table("dice", "Dice", f"Dice, {CELL}", _cells(summarised, ["site", "cases", "method"], tissues, (DICE,))),
+        Table("table1", "Accuracy over all cases", text, table1),
+        Table("table2", "Accuracy per site", text, table2),
+        Table("table3", "Dice in percent", f"Dice in percent, {CELL}. {NOTE}", table3),
+        Table("measures", "All measures", CELL, _all_measures(summarised)),
+    ]
 
 
-def with_tissue_mean(cases: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """Append the mean over the tissues of each case as a further tissue."""
-    keys = ["case", "site", "method"]
-    means = cases.groupby(keys, sort=False)[list(measures)].agg(lambda values: values.mean(skipna=False)).reset_index()
-    return pd.concat([cases, means.assign(tissue=MEAN)], ignore_index=True)
+def mean_and_sd(row: pd.Series, digits: int, factor: float = 1) -> str:
+    """``mean ± SD`` of a row of the summary, and how many cases had no value, such as ``0.834 ± 0.012 (1 empty)``."""
+    if pd.isna(row["mean"]):
+        return NO_VALUE
+    text = f"{row['mean'] * factor:.{digits}f}"
+    if not pd.isna(row["sd"]):
+        text += f" ± {row['sd'] * factor:.{digits}f}"
+    return f"{text} ({row['empty']} empty)" if row["empty"] else text
 
 
-def site_table(cases: pd.DataFrame, measure: str, digits: int = 3) -> pd.DataFrame:
-    """A measure's mean and SD (ddof 1) over cases: rows site and method, columns tissues and their mean.
-
-    Args:
-        cases: a row per case, method and tissue.
-        measure: the column to summarise.
-        digits: decimals.
-
-    Returns:
-        Text such as ``0.834 ± 0.012``; without SD for a single case; ``n/a`` where no case has a value.
-    """
-    cases = with_tissue_mean(cases, [measure])
-    sites = list(cases["site"].unique())
-    parts = [cases] if len(sites) == 1 else [cases, cases.assign(site=ALL_SITES)]
-    stacked = pd.concat(parts, ignore_index=True)
-    groups = stacked.groupby(["site", "method", "tissue"], sort=False)[measure]
-    text = groups.agg(lambda values: mean_and_sd(values.to_numpy(), digits)).unstack("tissue")
-    order = [(site, method) for site in stacked["site"].unique() for method in cases["method"].unique()]
-    table = text.loc[order, list(cases["tissue"].unique())]
-    counts = stacked.groupby("site", sort=False)["case"].nunique()
-    table.insert(0, "cases", [counts[site] for site, _ in order])
-    return table.rename_axis(columns=None).reset_index()
-
-
-def mean_and_sd(values: np.ndarray, digits: int) -> str:
-    """``mean ± SD`` of the values that are not NaN, and how many were NaN."""
-    valid = values[~np.isnan(values)]
-    if not valid.size:
-        return "n/a"
-    text = f"{valid.mean():.{digits}f}"
-    if valid.size > 1:
-        text += f" ± {valid.std(ddof=1):.{digits}f}"
-    missing = values.size - valid.size
-    return f"{text} ({missing} empty)" if missing else text
-
-
-def as_markdown(table: pd.DataFrame) -> str:
+def as_markdown(frame: pd.DataFrame) -> str:
     """A Markdown table whose columns line up, so that it is readable on a screen too."""
-    rows = [list(map(str, table.columns)), *([str(cell) for cell in row] for row in table.itertuples(index=False))]
+    rows = [flat_columns(frame), *([str(cell) for cell in row] for row in frame.itertuples(index=False))]
     rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
-def write_table(table: pd.DataFrame, folder: Path, name: str, caption: str) -> None:
-    """Write ``name.csv`` and ``name.md``."""
-    table.to_csv(folder / f"{name}.csv", index=False)
-    (folder / f"{name}.md").write_text(f"{caption}\n\n{as_markdown(table)}\n", encoding="utf-8")
+def as_latex(table: Table) -> str:
+    """A LaTeX table; it needs the package booktabs."""
+    style = table.frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    latex = style.to_latex(hrules=True, multicol_align="c", caption=table.caption, label=f"tab:{table.name}")
+    return latex.replace("±", r"$\pm$")
+
+
+def flat_columns(frame: pd.DataFrame) -> list[str]:
+    """The column names as one line, ``CSF Dice`` for a column with two levels."""
+    if frame.columns.nlevels == 1:
+        return list(map(str, frame.columns))
+    return [" ".join(filter(None, column)) for column in frame.columns]
+
+
+def write_table(table: Table, folder: Path) -> None:
+    """Write a table as CSV, Markdown and LaTeX (booktabs)."""
+    table.frame.set_axis(flat_columns(table.frame), axis="columns").to_csv(folder / f"{table.name}.csv", index=False)
+    markdown = f"**{table.title}.** {table.caption}\n\n{as_markdown(table.frame)}\n"
+    (folder / f"{table.name}.md").write_text(markdown, encoding="utf-8")
+    (folder / f"{table.name}.tex").write_text(as_latex(table), encoding="utf-8")
+
+
+def _cells(
+    summarised: pd.DataFrame,
+    rows: Sequence[str],
+    tissues: Sequence[str],
+    measures: Sequence[Measure],
+    percent: bool = False,
+) -> pd.DataFrame:
+    """``mean ± SD`` with a row per site or method and a column per tissue and measure."""
+    parts = []
+    for measure in measures:
+        part = summarised[summarised["measure"] == measure.key]
+        digits, factor = (1, 100) if percent else (measure.digits, 1)
+        parts.append(part.assign(measure=measure.title, cell=part.apply(mean_and_sd, axis=1, args=(digits, factor))))
+    long = pd.concat(parts)
+    wide = long.pivot_table(index=list(rows), columns=["tissue", "measure"], values="cell", aggfunc="first", sort=False)
+    wide = wide[[(tissue, measure.title) for tissue in tissues for measure in measures]]
+    if len(measures) == 1:
+        wide.columns = wide.columns.droplevel(1)
+    wide.columns.names = [None] * wide.columns.nlevels
+    return wide.reset_index()
+
+
+def _all_measures(summarised: pd.DataFrame) -> pd.DataFrame:
+    rows = summarised.assign(digits=summarised["measure"].map({measure.key: measure.digits for measure in MEASURES}))
+    rows["cell"] = [mean_and_sd(row, row["digits"]) for _, row in rows.iterrows()]
+    wide = rows.pivot_table(
+        index=["site", "tissue", "method"], columns="measure", values="cell", aggfunc="first", sort=False
+    )
+    return wide.rename(columns={m.key: m.title for m in MEASURES}).rename_axis(columns=None).reset_index()
+
+
+def _with_published(frame: pd.DataFrame, table: int) -> pd.DataFrame:
+    """Append the rows of the paper's table, if the tissues are the paper's."""
+    two_levels = frame.columns.nlevels == 2
+    column = ("data", "") if two_levels else "data"
+    frame.insert(1 if "site" not in flat_columns(frame) else 2, column, OURS)
+    names = flat_columns(frame)
+    found = {column[0] if two_levels else column for column in frame.columns}
+    if not found >= PUBLISHED_TISSUES:
+        return frame
+    published = pd.read_csv(files(__package__) / "published.csv")
+    rows = []
+    for (data, method), group in published[published["table"] == table].groupby(["data", "method"], sort=False):
+        row = dict.fromkeys(names, NO_VALUE) | {"site": ALL_SITES, "method": method, "data": data}
+        for _, cell in group.iterrows():
+            if two_levels:
+                values = {f"{cell['tissue']} {DICE.title}": cell["dice"], f"{cell['tissue']} {ASD.title}": cell["asd"]}
+                row |= {name: f"{value:.3f}" for name, value in values.items() if not pd.isna(value)}
+            else:
+                row[cell["tissue"]] = f"{100 * cell['dice']:.1f}"
+        rows.append([row[name] for name in names])
+    return pd.concat([frame, pd.DataFrame(rows, columns=frame.columns)], ignore_index=True)
