@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+
+from nnunetv2_dualagg.dataset_conversion.iseg_preprocessing import (
+    T1_CONTRAST,
+    T1_CONTRAST_RANGE,
+    T2_CONTRAST,
+    T2_CONTRAST_RANGE,
+    cross_site_t1,
+    cross_site_t2,
+    standardise,
+)
+
+
+@pytest.fixture
+def scan():
+    rng = np.random.default_rng(0)
+    voxels = rng.normal(500, 40, (6, 7, 8)).astype(np.float32)
+    voxels[:2] = 0
+    voxels[5, 6, 7] = 1000
+    return voxels
+
+
+def test_t1_contrast_about_the_mean_of_the_brain(scan):
+    brain = scan > 0
+    scaled = scan.astype(float) / 1000
+    mean = scaled[brain].mean()
+    expected = np.clip(mean + 4.7 * (scaled - mean), 0, 1) * brain
+    np.testing.assert_allclose(cross_site_t1(scan), expected, atol=1e-5)
+    assert cross_site_t1(scan)[brain].std() > 3 * scaled[brain].std()
+
+
+def test_t2_gamma_then_brightness_then_contrast(scan):
+    brain = scan > 0
+    changed = np.clip((scan.astype(float) / 1000) ** 1.8 - 0.1, 0, 1) * brain
+    mean = changed[brain].mean()
+    expected = np.clip(mean + 1.35 * (changed - mean), 0, 1) * brain
+    np.testing.assert_allclose(cross_site_t2(scan), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("function", [cross_site_t1, cross_site_t2])
+def test_the_scanners_gain_does_not_matter_and_the_background_stays_zero(scan, function):
+    result = function(scan)
+    np.testing.assert_allclose(function(scan * 3), result, atol=1e-5)
+    assert (result[scan == 0] == 0).all()
+    assert result.min() >= 0
+    assert result.max() <= 1
+
+
+@pytest.mark.parametrize("function", [cross_site_t1, cross_site_t2, standardise])
+def test_torch_and_numpy_agree(scan, function):
+    result = function(torch.from_numpy(scan))
+    assert result.dtype == torch.float32
+    np.testing.assert_allclose(result.numpy(), function(scan), atol=1e-5)
+
+
+@pytest.mark.parametrize("function", [cross_site_t1, cross_site_t2])
+def test_an_empty_patch_stays_empty_and_nan_is_refused(function):
+    assert not function(np.zeros((2, 2, 2), np.float32)).any()
+    with pytest.raises(ValueError, match="finite"):
+        function(np.array([np.nan, 1], np.float32))
+
+
+def test_standardise(scan):
+    result = standardise(scan)
+    assert abs(result.mean()) < 1e-5
+    assert abs(result.std() - 1) < 1e-5
+    assert not standardise(np.full((3, 3), 7.0)).any()
+
+
+def test_fixed_factors_lie_in_the_random_ranges():
+    assert T1_CONTRAST_RANGE[0] < T1_CONTRAST < T1_CONTRAST_RANGE[1]
+    assert T2_CONTRAST_RANGE[0] < T2_CONTRAST < T2_CONTRAST_RANGE[1]
