@@ -52,7 +52,7 @@ def _sentence(method: str, baseline: str, pair: pd.DataFrame, site: str, measure
         else:
             tissues = [row["tissue"] for row in groups[found]]
             parts.append(f"no winner between {method} and {baseline} in {_and(tissues)}: {found}")
-    cases = pair["cases"].max()
+    cases = int(pair["cases"].max())
     return f"{site}, {cases} case{'s' * (cases != 1)}, {quantity}: {'; '.join(parts)}."
 
 
