@@ -1,0 +1,71 @@
+"""The decoder: residual blocks with parallel spatial and channel attention, and deep supervision."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nnunetv2_dualagg.architectures.attention import DualAttention
+from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, residual_blocks, run_stage
+
+
+class DecoderStage(nn.Module):
+    """Up-sample, merge with the skip, residual blocks, dual attention (where wanted), pre-activation."""
+
+    def __init__(
+        self,
+        layers: LayerFactory,
+        channels_below: int,
+        channels: int,
+        kernel: Size,
+        stride: Size,
+        n_convs: int,
+        concat_skips: bool,
+        attention: DualAttention | None,
+    ) -> None:
+        super().__init__()
+        self.concat_skips = concat_skips
+        merged = 2 * channels if concat_skips else channels
+        self.upsample = layers.upsample(channels_below, channels, stride)
+        self.blocks = nn.Sequential(*residual_blocks(layers, merged, channels, kernel, n_convs))
+        self.attention = attention
+        self.preact = layers.preact(channels)
+
+    def forward(self, below: Tensor, skip: Tensor) -> Tensor:
+        """(B, C_below, *spatial / stride) and (B, C, *spatial) -> (B, C, *spatial)."""
+        up = self.upsample(below)
+        x = self.blocks(torch.cat([up, skip], dim=1) if self.concat_skips else up + skip)
+        if self.attention is not None:
+            x = self.attention(x)
+        return self.preact(x)
+
+
+class Decoder(nn.Module):
+    """Decoder stages from the lowest resolution up, with a segmentation head each.
+
+    All heads always exist, so that networks with and without deep supervision load the same weights.
+    """
+
+    def __init__(
+        self,
+        bottleneck: nn.Module,
+        stages: Sequence[DecoderStage],
+        seg_layers: Sequence[nn.Module],
+        deep_supervision: bool,
+    ) -> None:
+        super().__init__()
+        self.deep_supervision = deep_supervision  # nnU-Net switches this attribute
+        self.checkpointing = False
+        self.bottleneck = bottleneck
+        self.stages = nn.ModuleList(stages)
+        self.seg_layers = nn.ModuleList(seg_layers)
+
+    def forward(self, maps: list[Tensor]) -> Tensor | list[Tensor]:
+        """One map a stage -> logits at full resolution, or with deep supervision a list, full resolution first."""
+        x = self.bottleneck(maps[-1])
+        outputs = []
+        for stage, seg_layer, skip in zip(self.stages, self.seg_layers, reversed(maps[:-1]), strict=True):
+            x = run_stage(stage, x, skip, checkpointing=self.checkpointing)
+            if self.deep_supervision:
+                outputs.append(seg_layer(x))
+        return outputs[::-1] if self.deep_supervision else self.seg_layers[-1](x)

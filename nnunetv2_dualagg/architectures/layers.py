@@ -1,0 +1,129 @@
+"""What every block of the network is made of: convolution, pre-activation and residual block, in 2-D or 3-D."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.utils.checkpoint import checkpoint
+
+Size = int | tuple[int, ...] | list[int]
+
+
+def as_tuple(value: Size, n: int) -> tuple[int, ...]:
+    """An int repeated ``n`` times, or a sequence as a tuple."""
+    return (value,) * n if isinstance(value, int) else tuple(value)
+
+
+@dataclass(frozen=True)
+class LayerFactory:
+    """Makes the layers that nnU-Net's plans ask for; the dimension is that of ``conv_op``.
+
+    Attributes carry the names and meanings of nnU-Net's ``arch_kwargs``. None stands for "no such layer".
+    """
+
+    conv_op: type[nn.Module]
+    conv_bias: bool = False
+    norm_op: type[nn.Module] | None = None
+    norm_op_kwargs: dict[str, Any] = field(default_factory=dict)
+    dropout_op: type[nn.Module] | None = None
+    dropout_op_kwargs: dict[str, Any] = field(default_factory=dict)
+    nonlin: type[nn.Module] | None = None
+    nonlin_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def dimension(self) -> int:
+        """Number of spatial axes."""
+        return {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}[self.conv_op]
+
+    def conv(self, channels_in: int, channels_out: int, kernel: Size, stride: Size = 1, dilation: int = 1) -> nn.Module:
+        """A convolution that keeps the size (up to its stride). Dilation acts only along axes whose kernel is > 1."""
+        kernel = as_tuple(kernel, self.dimension)
+        dilations = tuple(dilation if k > 1 else 1 for k in kernel)
+        padding = tuple((k - 1) // 2 * d for k, d in zip(kernel, dilations, strict=True))
+        return self.conv_op(
+            channels_in, channels_out, kernel, stride, padding=padding, dilation=dilations, bias=self.conv_bias
+        )
+
+    def norm(self, channels: int) -> nn.Module:
+        """The normalisation of a map with ``channels`` channels."""
+        if self.norm_op is None:
+            return nn.Identity()
+        norm = self.norm_op(channels, **self.norm_op_kwargs)
+        return norm
+
+    def preact(self, channels: int) -> "PreActivation":
+        """The pre-activation a = act(norm(x)), with dropout behind it where the plans ask for dropout."""
+        layers: list[nn.Module] = [self.norm(channels)]
+        if self.nonlin is not None:
+            layers.append(self.nonlin(**self.nonlin_kwargs))
+        if self.dropout_op is not None:
+            layers.append(self.dropout_op(**self.dropout_op_kwargs))
+        return PreActivation(*layers)
+
+    def upsample(self, channels_in: int, channels_out: int, stride: Size) -> nn.Module:
+        """A transposed convolution whose kernel equals its stride."""
+        transposed = {nn.Conv1d: nn.ConvTranspose1d, nn.Conv2d: nn.ConvTranspose2d, nn.Conv3d: nn.ConvTranspose3d}
+        return transposed[self.conv_op](channels_in, channels_out, stride, stride, bias=self.conv_bias)
+
+
+class PreActivation(nn.Sequential):
+    """Normalisation, activation and (where the plans ask for it) dropout.
+
+    On a CPU, instance normalisation runs as the group normalisation that it is (one group a channel). PyTorch's own
+    instance norm returns a view there, and the in-place activation behind it makes autograd copy whole maps: forward
+    and backward together take 3 to 6 times as long. On other devices autocast would turn group norm to float32.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape (B, C, *spatial), kept."""
+        norm, *rest = self
+        if x.device.type == "cpu" and isinstance(norm, _InstanceNorm) and not norm.track_running_stats:
+            x = F.group_norm(x, norm.num_features, norm.weight, norm.bias, norm.eps)
+        else:
+            x = norm(x)
+        for layer in rest:
+            x = layer(x)
+        return x
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(a(... conv(a(x)))): a pre-activation residual block (He et al., ECCV 2016) of ``n_convs`` convolutions.
+
+    Where the number of channels changes, the shortcut is a 1x1x1 convolution on a(x).
+    """
+
+    def __init__(
+        self, layers: LayerFactory, channels_in: int, channels_out: int, kernel: Size, n_convs: int = 2
+    ) -> None:
+        super().__init__()
+        self.preact = layers.preact(channels_in)
+        self.shortcut = layers.conv(channels_in, channels_out, 1) if channels_in != channels_out else None
+        convs: list[nn.Module] = [layers.conv(channels_in, channels_out, kernel)]
+        for _ in range(n_convs - 1):
+            convs += [layers.preact(channels_out), layers.conv(channels_out, channels_out, kernel)]
+        self.convs = nn.Sequential(*convs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, *spatial) -> (B, C_out, *spatial)."""
+        a = self.preact(x)
+        return self.convs(a) + (x if self.shortcut is None else self.shortcut(a))
+
+
+def residual_blocks(
+    layers: LayerFactory, channels_in: int, channels_out: int, kernel: Size, n_convs: int
+) -> list[ResidualBlock]:
+    """Residual blocks that hold ``n_convs`` convolutions together, two a block; an odd one gets a block of its own."""
+    n_convs = max(0, n_convs)
+    sizes = [2] * (n_convs // 2) + [1] * (n_convs % 2)
+    widths = [channels_in] + [channels_out] * len(sizes)
+    return [ResidualBlock(layers, widths[i], channels_out, kernel, n) for i, n in enumerate(sizes)]
+
+
+def run_stage(stage: nn.Module, *inputs: Tensor, checkpointing: bool) -> Tensor:
+    """``stage(*inputs)``; with ``checkpointing`` its inner maps are not kept but recomputed in the backward pass."""
+    if checkpointing and torch.is_grad_enabled():
+        return checkpoint(stage, *inputs, use_reentrant=False)
+    return stage(*inputs)

@@ -1,0 +1,67 @@
+"""What turns a trainer of nnU-Net into one that trains the dual aggregation network."""
+
+from typing import Any, ClassVar
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from nnunetv2_dualagg.architectures import DualAggUNet
+
+NETWORK_CLASS = f"{DualAggUNet.__module__}.{DualAggUNet.__qualname__}"
+UNETS = ("PlainConvUNet", "ResidualEncoderUNet", "DualAggUNet")
+
+
+class DualAggMixin(nnUNetTrainer):
+    """Builds a :class:`DualAggUNet` from the plans of any U-Net; mix it in front of a trainer of nnU-Net."""
+
+    network_options: ClassVar[dict[str, Any]] = {}
+    """Arguments of DualAggUNet that replace those of the plans."""
+
+    length: ClassVar[int | None] = None
+    """Number of epochs; None for that of the trainer behind the mixin."""
+
+    # nnU-Net reads the names of these arguments; *args would not do.
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's own default)
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.length is not None:
+            self.num_epochs = self.length
+
+    @classmethod
+    def build_network_architecture(
+        cls,
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """The network for a configuration of the plans; nnU-Net calls this for training and for inference.
+
+        Raises:
+            ValueError: the plans ask for an architecture that is not a U-Net.
+        """
+        planned = configuration_manager.network_arch_class_name
+        if planned.split(".")[-1] not in UNETS:
+            raise ValueError(
+                f"{cls.__name__} builds its network from the plans of a U-Net ({', '.join(UNETS)}), "
+                f"but the plans '{plans_manager.plans_name}' are for {planned}"
+            )
+        return get_network_from_plans(
+            NETWORK_CLASS,
+            {**configuration_manager.network_arch_init_kwargs, **cls.network_options},
+            configuration_manager.network_arch_init_kwargs_req_import,
+            num_input_channels,
+            num_output_channels,
+            allow_init=True,
+            deep_supervision=enable_deep_supervision,
+        )
