@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -149,3 +150,16 @@ def test_workers_give_the_same_files_as_one_process(tmp_path, raw):
     assert files_in(one) == files_in(two)
     for name in files_in(one):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("ending", [".hdr", ".nii.gz"])
+@pytest.mark.parametrize(("dtype", "order"), [("i2", "<"), ("i2", ">"), ("f4", "<")])
+def test_a_worker_takes_less_than_three_volumes(tmp_path, raw, dtype, order, ending):
+    shape = (64, 64, 64)
+    write_subject(tmp_path / "iSeg-2019-Training", 1, shape=shape, dtype=dtype, order=order, ending=ending)
+    convert_iseg([tmp_path], 1, num_processes=1)  # imports, caches
+    tracemalloc.start()
+    convert_iseg([tmp_path], 1, overwrite=True, num_processes=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * 64**3 * np.dtype(dtype).itemsize

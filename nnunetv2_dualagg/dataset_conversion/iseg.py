@@ -122,18 +122,27 @@ def _merge_sites(folder: Path, cases: Sequence[Case]) -> dict[str, dict[str, Any
 
 def _convert_case(folder: Path, modalities: Sequence[str], case: Case) -> dict[Path, int]:
     """Convert one subject; returns its label file, if any, with the year whose values that has."""
-    part = "Tr" if case.split == "training" else "Ts"
     grid, codings = None, {}
     for kind in (*modalities, "label"):
-        if kind not in case.subject.files:
-            continue
-        image = read_image(case.subject, kind, grid)
-        grid = grid or Grid(image.volume, image.voxels != 0)
-        if kind == "label":
-            codings[image.volume.path] = image.coding
-            file = folder / f"labels{part}" / f"{case.subject.case}.nii.gz"
-            file.parent.mkdir(exist_ok=True)
-        else:
-            file = folder / f"images{part}" / f"{case.subject.case}_{modalities.index(kind):04d}.nii.gz"
-        save_nifti(image.voxels, grid.volume.spacing, file)
+        if kind in case.subject.files:
+            # No image is referred to from here, so that one at a time is in memory.
+            grid, coding = _convert_image(folder, modalities, case, kind, grid)
+            if coding:
+                codings[case.subject.files[kind]] = coding
     return codings
+
+
+def _convert_image(
+    folder: Path, modalities: Sequence[str], case: Case, kind: str, grid: Grid | None
+) -> tuple[Grid, int | None]:
+    """Convert one image; returns the subject's grid, and of a label the year whose values it has."""
+    part = "Tr" if case.split == "training" else "Ts"
+    if kind == "label":
+        file = folder / f"labels{part}" / f"{case.subject.case}.nii.gz"
+    else:
+        file = folder / f"images{part}" / f"{case.subject.case}_{modalities.index(kind):04d}.nii.gz"
+    image = read_image(case.subject, kind, grid)
+    grid = grid or Grid(image.volume, image.voxels != 0)
+    file.parent.mkdir(exist_ok=True)
+    save_nifti(image.voxels, grid.volume.spacing, file)
+    return grid, image.coding

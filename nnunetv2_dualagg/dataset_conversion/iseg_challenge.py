@@ -11,10 +11,9 @@ from pathlib import Path
 from nnunetv2_dualagg.dataset_conversion.iseg_layout import Subject
 from nnunetv2_dualagg.errors import UserError
 
-YEARS = (2017, 2019)
 TISSUES = {"background": 0, "CSF": 1, "GM": 2, "WM": 3}
 # The values in the label files for background, CSF, GM and WM, by the year that uses them.
-CODINGS = {2017: (0, 10, 150, 250), 2019: (0, 1, 2, 3)}
+CODINGS = {2019: (0, 1, 2, 3), 2017: (0, 10, 150, 250)}
 # The last subject number of each split and of each testing site.
 _LAST_OF_SPLIT = {
     2017: {"training": 10, "testing": 23},

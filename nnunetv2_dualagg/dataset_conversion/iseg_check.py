@@ -98,7 +98,7 @@ def _decode(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, int]:
         labels, counts = recode(voxels, coding, tuple(TISSUES.values()))
         if sum(counts) == voxels.size and all(counts[1:]):
             return labels, year
-    expected = " or ".join(f"all of {_words(coding)}" for coding in reversed(CODINGS.values()))
+    expected = " or ".join(f"all of {_words(coding)}" for coding in CODINGS.values())
     raise UserError(f"{path} holds the values {listed(voxels)}; expected {expected}")
 
 

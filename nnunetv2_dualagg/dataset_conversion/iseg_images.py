@@ -144,11 +144,12 @@ def recode(voxels: np.ndarray, old: Sequence[int], new: Sequence[int]) -> tuple[
     Returns:
         The new labels as uint8, and the number of voxels of each; they sum up to less if there are other values.
     """
-    labels = np.zeros(voxels.shape, np.uint8, order="F")
+    labels = np.zeros_like(voxels, np.uint8)
+    hit = np.empty_like(voxels, bool)
     counts = []
     for value, replacement in zip(old, new, strict=True):  # a table indexed by the voxels would take 8 bytes a voxel
-        hit = voxels == value
-        labels[hit] = replacement
+        np.equal(voxels, value, out=hit)
+        np.copyto(labels, replacement, where=hit)
         counts.append(int(np.count_nonzero(hit)))
     return labels, counts
 

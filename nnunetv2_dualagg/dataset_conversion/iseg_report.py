@@ -89,6 +89,7 @@ def _inspect(modalities: Sequence[str], case: Case) -> tuple[list[Finding], list
                 continue
             grid = grid or Grid(image.volume, image.voxels != 0)
             findings.append(_finding(case.subject.number, kind, image))
+            del image  # before the next one is read
     return findings, problems
 
 
