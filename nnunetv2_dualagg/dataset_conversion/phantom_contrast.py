@@ -46,14 +46,14 @@ class Site:
 
 TRAINING_SITE = Site(
     "MAP",
-    Contrast(csf=0.55, wm=1.04, myelin=0.07, noise=0.045, blur=0.0, bias=0.04, gain=500),
+    Contrast(csf=0.55, wm=1.035, myelin=0.07, noise=0.045, blur=0.0, bias=0.04, gain=500),
     Contrast(csf=1.80, wm=0.94, myelin=-0.08, noise=0.045, blur=0.0, bias=0.04, gain=450),
 )
 # The shifts are invented, within the range of published 6-month scans; they do not model these sites' scanners.
 TESTING_SITES = (
     Site(
         "BCP",
-        Contrast(csf=0.60, wm=1.07, myelin=0.09, noise=0.050, blur=1.0, bias=0.06, gain=700),
+        Contrast(csf=0.60, wm=1.06, myelin=0.09, noise=0.050, blur=1.0, bias=0.06, gain=700),
         Contrast(csf=1.60, wm=0.89, myelin=-0.10, noise=0.045, blur=0.8, bias=0.06, gain=600),
     ),
     Site(

@@ -32,8 +32,9 @@ def random_tissue_fractions(
         border and 0 outside. The grid is as large as the brain can become.
     """
     extent = np.multiply(anatomy.labels.shape, anatomy.spacing)
-    rotation = Rotation.from_euler("xyz", rng.normal(0, 4, 3), degrees=True).as_matrix()
-    scale = INFANT_SCALE * np.exp(rng.normal(0, 0.03, 3))
+    angles, scales = np.clip(rng.standard_normal((2, 3)), -2, 2)  # no outliers that would not fit into the image
+    rotation = Rotation.from_euler("xyz", 4 * angles, degrees=True).as_matrix()
+    scale = INFANT_SCALE * np.exp(0.03 * scales)
     shape = tuple(int(n) for n in np.ceil((1.1 * scale * extent + 40) / spacing))
 
     points = np.stack(np.meshgrid(*grid_axes(shape, spacing), indexing="ij"))
