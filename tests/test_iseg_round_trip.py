@@ -1,13 +1,19 @@
 """From the challenge's files to nnU-Net and back: the same voxels at the same indices, byte for byte."""
 
+import json
+import subprocess
 import zipfile
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from iseg_files import CODING_2017, SHAPES, SMALL, set_nnunet_folders, write_image, write_subject
+from iseg_files import CODING_2017, SHAPES, SMALL, set_nnunet_folders, write_image, write_iseg, write_subject
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_dualagg.dataset_conversion.iseg import convert_iseg
 from nnunetv2_dualagg.dataset_conversion.iseg_submit import submit_iseg
@@ -84,3 +90,49 @@ def test_full_size_replica(tmp_path, raw, year):
                 if name.endswith(".img"):
                     assert archive.read(name) == stored.pop(int(name.split("-")[1])), name
     assert not stored
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("year", [2017, 2019])
+def test_with_nnunets_own_commands_and_a_network(tmp_path, raw, year):
+    """Convert, plan and preprocess with the integrity check, predict with an untrained network, submit."""
+    coding = CODING_2017 if year == 2017 else None
+    folders, _ = write_iseg(tmp_path / "in", year, (1, 2, 12, 14), coding=coding, fourth=True, shape=(40, 48, 56))
+    dataset = convert_iseg(folders, 219)
+    command = [
+        "nnUNetv2_plan_and_preprocess",
+        "-d",
+        "219",
+        "--verify_dataset_integrity",
+        "-c",
+        "3d_fullres",
+        "-np",
+        "1",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "verify_dataset_integrity Done" in done.stdout
+    assert "Preprocessing cases: 100%" in done.stderr + done.stdout
+
+    plans = PlansManager(str(tmp_path / "nnUNet_preprocessed" / dataset.name / "nnUNetPlans.json"))
+    description = json.loads((dataset / "dataset.json").read_text())
+    configuration = plans.get_configuration("3d_fullres")
+    network = get_network_from_plans(
+        configuration.network_arch_class_name,
+        configuration.network_arch_init_kwargs,
+        configuration.network_arch_init_kwargs_req_import,
+        2,
+        4,
+        deep_supervision=False,
+    )
+    predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"))
+    weights = [network.state_dict()]
+    predictor.manual_initialization(network, plans, configuration, weights, description, "nnUNetTrainer", None)
+    predictor.predict_from_files(str(dataset / "imagesTs"), str(tmp_path / "pred"), False, True, 1, 1)
+    assert submit_iseg(tmp_path / "pred", folders[1], tmp_path / "out.zip") == [12, 14]
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        for number in (12, 14):
+            itk = sitk.ReadImage(str(tmp_path / f"pred/iSeg_{number:03d}.nii.gz"))
+            predicted = sitk.GetArrayFromImage(itk).transpose(2, 1, 0)
+            stored = predicted if year == 2019 else CODING_2017[predicted]
+            assert archive.read(f"subject-{number}-label.img") == stored.astype(np.uint8).tobytes(order="F")
+            assert len(np.unique(predicted)) > 1  # else the comparison would say nothing
