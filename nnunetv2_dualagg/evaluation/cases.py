@@ -39,6 +39,20 @@ class Labels:
         values = {0} | {value for values in self.tissues.values() for value in values}
         return values if self.ignore is None else values | {self.ignore}
 
+    def paint(self, array: np.ndarray) -> np.ndarray:
+        """Number the tissues for a picture.
+
+        Args:
+            array: label values of any shape.
+
+        Returns:
+            uint8: 1 for the first tissue and so on, the later one where regions overlap; 0 elsewhere.
+        """
+        painted = np.zeros(array.shape, np.uint8)
+        for number, values in enumerate(self.tissues.values(), start=1):
+            painted[np.isin(array, values)] = number
+        return painted
+
 
 @dataclass(frozen=True)
 class Case:
@@ -141,11 +155,17 @@ def load_sites(file: Path) -> dict[str, str]:
     return sites
 
 
-def read_image(file: Path, labels: Labels) -> Volume:
+def read_image(file: Path, labels: Labels, like: Volume | None = None) -> Volume:
     """Read an image or a segmentation with nnU-Net's reader.
 
+    Args:
+        file: the image.
+        labels: what ``dataset.json`` says.
+        like: the volume whose voxel grid it must share, if any.
+
     Raises:
-        UserError: the file cannot be read, or is no single 3-D image.
+        UserError: the file cannot be read, is no single 3-D image, holds NaN, or differs from ``like`` in shape,
+            spacing, origin or direction.
     """
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
@@ -153,33 +173,29 @@ def read_image(file: Path, labels: Labels) -> Volume:
     try:
         array, properties = reader.read_images([str(file)])
     except Exception as error:  # each of nnU-Net's readers has its own exceptions
-        raise UserError(f"{file} cannot be read: {str(error).strip().splitlines()[-1]}") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise UserError(f"{file} cannot be read: {reason}") from error
     if len(array) != 1:
         raise UserError(f"{file} holds {len(array)} volumes, expected one")
     if not (np.isfinite(array).all() and _finite_on_disk(file)):
         raise UserError(f"{file} holds voxels that are NaN or infinite, expected numbers")
-    return Volume(file, array[0], properties)
+    volume = Volume(file, array[0], properties)
+    if like is not None:
+        check_same_grid(volume, like)
+    return volume
 
 
 def read_segmentation(file: Path, labels: Labels, like: Volume | None = None) -> Volume:
-    """Read a segmentation (as int16) and check it.
-
-    Args:
-        file: the segmentation.
-        labels: what ``dataset.json`` says.
-        like: the volume whose voxel grid it must share, if any.
+    """Read a segmentation (as int16); see :func:`read_image`.
 
     Raises:
-        UserError: the file cannot be read, holds a value that ``dataset.json`` does not declare, or differs from
-            ``like`` in shape, spacing, origin or direction.
+        UserError: as there, or the file holds a value that ``dataset.json`` does not declare.
     """
-    volume = read_image(file, labels)
+    volume = read_image(file, labels, like)
     unknown = ~np.isin(volume.array, list(labels.known_values))
     if unknown.any():
         found, expected = _listed(np.unique(volume.array[unknown])), _listed(sorted(labels.known_values))
         raise UserError(f"{file} holds the label values {found}, which dataset.json does not declare ({expected})")
-    if like is not None:
-        check_same_grid(volume, like)
     return Volume(file, volume.array.astype(np.int16), volume.properties)
 
 

@@ -1,4 +1,4 @@
-"""The comparison of several methods, from folders of segmentations to tables and figures."""
+"""The comparison of several methods, from folders of segmentations to tables, figures and a report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,17 @@ from nnunetv2_dualagg.evaluation.aggregate import summary
 from nnunetv2_dualagg.evaluation.cases import find_dataset_json, load_labels
 from nnunetv2_dualagg.evaluation.conclusions import conclusions
 from nnunetv2_dualagg.evaluation.discovery import find_cases
-from nnunetv2_dualagg.evaluation.figures import pick_cases, segmentation_figure
+from nnunetv2_dualagg.evaluation.figures import draw_figures
 from nnunetv2_dualagg.evaluation.measure import measure, scores_table
-from nnunetv2_dualagg.evaluation.metrics import DICE
+from nnunetv2_dualagg.evaluation.metrics import ASD, DICE, HD95
+from nnunetv2_dualagg.evaluation.report.page import Report, write_report
+from nnunetv2_dualagg.evaluation.report.volumes import make_views
 from nnunetv2_dualagg.evaluation.statistics import paired_statistics
-from nnunetv2_dualagg.evaluation.tables import as_markdown, make_tables, write_table
+from nnunetv2_dualagg.evaluation.tables import as_markdown, make_tables, statistics_table, write_table
 from nnunetv2_dualagg.files import new_directory
 
 SCORES = "metrics.csv"
-SEGMENTATIONS = "segmentations.png"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Comparison:
     Attributes:
         output: the folder that was written.
         scores: all measurements, a row per case, method, run and tissue (columns ``case``, ``site``, ``method``,
-            ``run``, ``tissue`` and the measures, ``dice`` first).
+            ``run``, ``tissue`` and those of :func:`metrics.measures`).
         statistics: paired statistics between the methods, see :func:`statistics.paired_statistics`.
         conclusions: what may be said of the Dice over all sites, a sentence per pair of methods.
         skipped: a sentence for each case that was left out.
@@ -68,16 +70,19 @@ def compare(
         reference: folder of reference segmentations ``CASE.nii.gz``.
         predictions: method name -> folder of its segmentations, named alike; several folders are runs of the method
             (folds or seeds), whose measures are averaged in each case.
-        output: folder to write: ``metrics.csv``, ``dice.csv``, ``dice.md`` and ``segmentations.png``.
+        output: folder to write. ``report.html`` shows everything; ``metrics.csv``, ``summary.csv`` and
+            ``statistics.csv`` hold the numbers; ``dice``, ``table1`` to ``table3``, ``measures`` and ``differences``
+            are tables as CSV, Markdown and LaTeX; ``segmentations.png``, ``boxplots_*.png`` and ``volumes.png`` are
+            the figures.
         sites: ``sites.json`` as written by ``convert_iseg``; None puts all cases in one site.
-        images: folder of images ``CASE_0000.nii.gz`` to show beside the segmentations.
+        images: folder of images ``CASE_0000.nii.gz`` to show below the segmentations.
         dataset_json: nnU-Net's ``dataset.json``; None looks beside and above the references and in the predictions.
         skip_missing: leave out the cases that lack a file instead of raising.
         num_threads: how many cases to measure at a time.
-        overwrite: replace ``output`` if it exists.
+        overwrite: replace ``output`` if it is an earlier comparison.
 
     Returns:
-        The measurements and where the files are.
+        The measurements, the statistics and what they allow to conclude.
 
     Raises:
         UserError: folders, cases, label values or voxel grids do not fit together, or ``output`` exists.
@@ -89,17 +94,34 @@ def compare(
     measured = measure(cases, labels, num_threads)
     scores = scores_table(measured)
     summarised, statistics = summary(scores), paired_statistics(scores)
+    site_names = list(summarised["site"].unique())  # that of all sites comes last
+    said = {m.key: conclusions(statistics, site_names[-1], m) for m in (DICE, ASD, HD95)}
     tables = make_tables(summarised)
-    sentences = conclusions(statistics, summarised["site"].iloc[-1], DICE)
+    if len(statistics):
+        tables.insert(1, statistics_table(statistics))
+    views, without_view = make_views(measured, scores, labels, num_threads)
+
     with new_directory(output, overwrite) as folder:
         scores.to_csv(folder / SCORES, index=False)
         summarised.to_csv(folder / "summary.csv", index=False)
         statistics.to_csv(folder / "statistics.csv", index=False)
         for table in tables:
             write_table(table, folder)
-        segmentation_figure(pick_cases(measured), labels, folder / SEGMENTATIONS)
-    text = "\n".join([as_markdown(tables[0].frame), "", *sentences])
-    return Comparison(output, scores, statistics, tuple(sentences), tuple(skipped), text)
+        report = Report(
+            methods=runs,
+            reference=reference,
+            cases=scores.groupby("site", sort=False)["case"].nunique().to_dict(),
+            conclusions=list(dict.fromkeys(sentence for sentences in said.values() for sentence in sentences)),
+            skipped=skipped,
+            tables=tables,
+            figures=draw_figures(measured, scores, labels, folder),
+            views=views,
+            without_view=without_view,
+            tissues=list(labels.tissues),
+        )
+        write_report(report, folder / REPORT)
+    text = "\n".join([as_markdown(tables[0].frame), "", *said[DICE.key]])
+    return Comparison(output, scores, statistics, tuple(said[DICE.key]), tuple(skipped), text)
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

@@ -1,101 +1,48 @@
-"""Figures, drawn with matplotlib."""
+"""The figures of a comparison."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
+import pandas as pd
 
-from nnunetv2_dualagg.evaluation.cases import Labels, read_image, read_segmentation
+from nnunetv2_dualagg.evaluation.cases import Labels
 from nnunetv2_dualagg.evaluation.measure import Measured
-from nnunetv2_dualagg.evaluation.orientation import ras_spacing
+from nnunetv2_dualagg.evaluation.metrics import ASD, DICE, HD95
+from nnunetv2_dualagg.evaluation.pictures import pick_cases, segmentation_figure
+from nnunetv2_dualagg.evaluation.plots import box_plots, volume_plot
 
-# Okabe and Ito, "Color Universal Design" (2008): told apart with every common colour blindness
-PALETTE = ("#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#0072B2", "#E69F00")
-ERROR_COLOUR = "#D55E00"
-MARGIN = 4  # voxels shown around the brain
-
-
-def pick_cases(measured: Sequence[Measured]) -> list[Measured]:
-    """The case of each site in which the methods disagree most, in the order of the sites."""
-    best: dict[str, Measured] = {}
-    for result in measured:
-        site = result.case.site
-        if site not in best or result.disagreement > best[site].disagreement:
-            best[site] = result
-    return list(best.values())
+SEGMENTATIONS = "segmentations.png"
 
 
-def segmentation_figure(measured: Sequence[Measured], labels: Labels, file: Path) -> None:
-    """Draw image, reference and each method's segmentation, a row per case, like figure 3 of the paper.
+@dataclass(frozen=True)
+class Figure:
+    """A picture: its PNG file, a title, and what it shows in words."""
 
-    The axial slice of each row is the one in which the methods disagree most; voxels that differ from the reference
-    are outlined. Of several runs of a method the first is shown.
+    file: Path
+    title: str
+    alt: str
+
+
+def draw_figures(measured: Sequence[Measured], scores: pd.DataFrame, labels: Labels, folder: Path) -> list[Figure]:
+    """Draw all figures.
 
     Args:
-        measured: the cases to show.
+        measured: all cases.
+        scores: a row per case, method, run and tissue.
         labels: what ``dataset.json`` says.
-        file: the picture to write; its ending says in which format.
+        folder: where to write the PNG files.
     """
-    methods = list(measured[0].case.predictions)
-    image = bool(measured[0].case.images)
-    titles = [labels.channels[0]] * image + ["reference", *methods]
-    size = 2.4
-    figure = Figure(figsize=(size * len(titles), size * 1.15 * len(measured) + 0.5), layout="constrained")
-    rows = figure.subplots(len(measured), len(titles), squeeze=False)
-    for axes, result in zip(rows, measured, strict=True):
-        _draw_case(axes, result, labels)
-        axes[0].set_ylabel(f"{result.case.site}\n{result.case.name}, slice {result.slice_index}")
-    for axis, title in zip(rows[0], titles, strict=True):
-        axis.set_title(title)
-    colours = dict(zip(labels.tissues, _colours(labels), strict=True))
-    handles = [matplotlib.patches.Patch(color=colour, label=tissue) for tissue, colour in colours.items()]
-    handles.append(matplotlib.lines.Line2D([], [], color=ERROR_COLOUR, label="differs from the reference"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    figure.savefig(file, dpi=200)
-
-
-def _draw_case(axes: Sequence[Axes], result: Measured, labels: Labels) -> None:
-    case = result.case
-    reference = read_segmentation(case.reference, labels)
-    volumes = [reference, *(read_segmentation(next(iter(runs.values())), labels) for runs in case.predictions.values())]
-    segmentations = [volume.ras[:, :, result.slice_index].T for volume in volumes]
-    pictures = [read_image(file, labels).ras[:, :, result.slice_index].T for file in case.images[:1]]
-    window = _window(np.any(segmentations, axis=0))
-    right, front, _ = ras_spacing(reference.properties)
-
-    for axis, picture in zip(axes, pictures, strict=False):
-        axis.imshow(picture[window], cmap="gray", origin="lower", aspect=front / right)
-    for axis, values in zip(axes[len(pictures) :], segmentations, strict=True):
-        wrong = values != segmentations[0]
-        _draw_segmentation(axis, values[window], wrong[window], labels, front / right)
-    for axis in axes:
-        axis.set(xticks=[], yticks=[])
-
-
-def _draw_segmentation(axis: Axes, values: np.ndarray, wrong: np.ndarray, labels: Labels, aspect: float) -> None:
-    shown = np.zeros(values.shape, int)  # 0: background, and what dataset.json wants ignored
-    for index, tissue_values in enumerate(labels.tissues.values(), start=1):
-        shown[np.isin(values, tissue_values)] = index
-    colours = ListedColormap(["black", *_colours(labels)])
-    axis.imshow(
-        shown, cmap=colours, vmin=-0.5, vmax=colours.N - 0.5, origin="lower", aspect=aspect, interpolation="nearest"
-    )
-    if wrong.any():
-        axis.contour(wrong, levels=[0.5], colors=ERROR_COLOUR, linewidths=0.6)
-
-
-def _colours(labels: Labels) -> list[str]:
-    return [PALETTE[index % len(PALETTE)] for index in range(len(labels.tissues))]
-
-
-def _window(mask: np.ndarray) -> tuple[slice, slice]:
-    """The part of a slice that a mask covers, with a margin; all of it if the mask is empty."""
-    if not mask.any():
-        return slice(None), slice(None)
-    bounds = [np.flatnonzero(mask.any(axis=1 - axis))[[0, -1]] for axis in (0, 1)]
-    first, second = (slice(max(0, low - MARGIN), high + MARGIN + 1) for low, high in bounds)
-    return first, second
+    title = "Segmentations of the case, and in the slice, in which the methods disagree most, for each site"
+    alt = f"{title}: image, reference and each method, voxels that differ from the reference outlined"
+    figures = [Figure(folder / SEGMENTATIONS, title, alt)]
+    segmentation_figure(pick_cases(measured), labels, figures[0].file)
+    for quantity in (DICE, ASD, HD95):
+        title = f"{quantity.title} per site and tissue"
+        alt = f"{title}: a box per method with a point per case; the numbers are in the table of all measures"
+        figures.append(Figure(folder / f"boxplots_{quantity.key}.png", title, alt))
+        box_plots(scores, quantity, figures[-1].file)
+    title = "Dice against the reference's volume"
+    figures.append(Figure(folder / "volumes.png", title, f"{title}: a point per case and method, for each tissue"))
+    volume_plot(scores, figures[-1].file)
+    return figures

@@ -64,10 +64,23 @@ def measure_case(case: Case, labels: Labels) -> Measured:
             keys = {"case": case.name, "site": case.site, "method": method, "run": run}
             rows += [{**keys, **row} for row in _tissue_rows(reference, prediction, labels)]
             predictions.append(prediction.ras)
-    others = predictions[1:] or [reference.ras]
-    disagreement = np.any([predictions[0] != other for other in others], axis=0).sum(axis=(0, 1))
-    index = int(np.argmax(disagreement))
-    return Measured(case, rows, index, int(disagreement[index]))
+    per_slice = disagreement(reference.ras, predictions).sum(axis=(0, 1))
+    index = int(np.argmax(per_slice))
+    return Measured(case, rows, index, int(per_slice[index]))
+
+
+def disagreement(reference: np.ndarray, predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """Where segmentations differ from each other; a single one is held against the reference.
+
+    Args:
+        reference: label values.
+        predictions: label values of the same shape, one array per method and run.
+
+    Returns:
+        A boolean array of that shape.
+    """
+    first, *others = predictions
+    return np.any([first != other for other in others or [reference]], axis=0)
 
 
 def _tissue_rows(reference: Volume, prediction: Volume, labels: Labels) -> Iterator[dict]:

@@ -62,6 +62,38 @@ def make_tables(summarised: pd.DataFrame) -> list[Table]:
     ]
 
 
+def statistics_table(statistics: pd.DataFrame) -> Table:
+    """The paired statistics as text.
+
+    Args:
+        statistics: the table of :func:`statistics.paired_statistics`, with at least one row.
+    """
+    digits = {measure.key: measure.digits for measure in MEASURES}
+    titles = {measure.key: f"|{measure.title}|" if measure.better == "zero" else measure.title for measure in MEASURES}
+    rows = []
+    for _, row in statistics.iterrows():
+        difference, low, high = (_signed(row[key], digits[row["measure"]]) for key in ("difference", "low", "high"))
+        spreads = (_number(row[key], digits[row["measure"]] + 1) for key in ("run_sd", "baseline_run_sd"))
+        rows.append(
+            {
+                "site": row["site"],
+                "measure": titles[row["measure"]],
+                "tissue": row["tissue"],
+                "methods": f"{row['method']} - {row['baseline']}",
+                "cases": f"{row['cases'] - row['empty']} of {row['cases']}",
+                "difference": difference,
+                "95 % interval": f"{low} to {high}",
+                "p": _number(row["p"], 4),
+                "p (Holm)": _number(row["p_holm"], 4),
+                "d": _number(row["effect_size"], 2),
+                "wins/ties/losses": f"{row['wins']}/{row['ties']}/{row['losses']}",
+                "SD over runs": " and ".join(spreads),
+            }
+        )
+    caption = "Mean paired differences over cases, bootstrap interval, Wilcoxon signed-rank test, Cohen's d of pairs"
+    return Table("differences", "Differences between methods", caption, pd.DataFrame(rows))
+
+
 def mean_and_sd(row: pd.Series, digits: int, factor: float = 1) -> str:
     """``mean ± SD`` of a row of the summary, and how many cases had no value, such as ``0.834 ± 0.012 (1 empty)``."""
     if pd.isna(row["mean"]):
@@ -123,6 +155,14 @@ def _cells(
         wide.columns = wide.columns.droplevel(1)
     wide.columns.names = [None] * wide.columns.nlevels
     return wide.reset_index()
+
+
+def _signed(value: float, digits: int) -> str:
+    return NO_VALUE if pd.isna(value) else f"{value:+.{digits}f}"
+
+
+def _number(value: float, digits: int) -> str:
+    return NO_VALUE if pd.isna(value) else f"{value:.{digits}f}"
 
 
 def _all_measures(summarised: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,83 @@
+"""Plots of the measurements: distributions with paired lines, and accuracy against volume."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nnunetv2_dualagg.evaluation.aggregate import per_case
+from nnunetv2_dualagg.evaluation.colours import METHODS, colour_map
+from nnunetv2_dualagg.evaluation.metrics import DICE, Measure
+
+MARKERS = "osD^vP*X"
+
+
+@matplotlib.rc_context({"text.parse_math": False})  # names are the user's
+def box_plots(scores: pd.DataFrame, measure: Measure, file: Path) -> None:
+    """A box per method, with a point per case and lines between the points of the same case.
+
+    Args:
+        scores: a row per case, method, run and tissue; runs are averaged.
+        measure: what to plot.
+        file: the picture to write: sites from top to bottom, tissues from left to right.
+    """
+    cases = per_case(scores)
+    sites, tissues, methods = (list(cases[column].unique()) for column in ("site", "tissue", "method"))
+    size = (0.9 + len(tissues) * (0.9 + 0.55 * len(methods)), 0.4 + 2.3 * len(sites))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(sites), len(tissues), squeeze=False, sharey="col")
+    for row, site in zip(grid, sites, strict=True):
+        for axis, tissue in zip(row, tissues, strict=True):
+            part = cases[(cases["site"] == site) & (cases["tissue"] == tissue)]
+            _paired_boxes(axis, part.pivot(index="case", columns="method", values=measure.key)[methods])
+        row[0].set_ylabel(f"{site}\n{measure.title}")
+    for axis, tissue in zip(grid[0], tissues, strict=True):
+        axis.set_title(tissue)
+    figure.savefig(file, dpi=150)
+
+
+@matplotlib.rc_context({"text.parse_math": False})  # names are the user's
+def volume_plot(scores: pd.DataFrame, file: Path) -> None:
+    """Dice against the reference's volume, a plot per tissue, a colour per method and a marker per site.
+
+    Args:
+        scores: a row per case, method, run and tissue; runs are averaged.
+        file: the picture to write.
+    """
+    cases = per_case(scores)
+    colours = colour_map(cases["method"].unique(), METHODS)
+    markers = {site: MARKERS[index % len(MARKERS)] for index, site in enumerate(cases["site"].unique())}
+    tissues = list(cases["tissue"].unique())
+    figure = Figure(figsize=(0.8 + 2.9 * len(tissues), 3.4), layout="constrained")
+    for axis, tissue in zip(np.ravel(figure.subplots(1, len(tissues), squeeze=False)), tissues, strict=True):
+        for (site, method), part in cases[cases["tissue"] == tissue].groupby(["site", "method"], sort=False):
+            label = method if len(markers) == 1 else f"{method}, {site}"
+            style = {"color": colours[method], "marker": markers[site], "alpha": 0.75, "label": label}
+            axis.scatter(part["reference_ml"], part[DICE.key], **style)
+        axis.set(title=tissue, xlabel="reference volume [ml]", ylabel=DICE.title)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=len(markers), frameon=False)
+    figure.savefig(file, dpi=150)
+
+
+def _paired_boxes(axis: Axes, values: pd.DataFrame) -> None:
+    """Boxes of the columns of a table with a row per case."""
+    places = np.arange(1, len(values.columns) + 1)
+    axis.plot(places, values.to_numpy().T, color="0.75", linewidth=0.7, zorder=1)
+    colours = colour_map(values.columns, METHODS)
+    for place, (method, column) in zip(places, values.items(), strict=True):
+        style = {"color": colours[method], "linewidth": 1.3}
+        axis.boxplot(
+            column.dropna(),
+            positions=[place],
+            widths=0.5,
+            showfliers=False,
+            boxprops=style,
+            whiskerprops=style,
+            capprops=style,
+            medianprops=style,
+        )
+        axis.scatter(np.full(len(column), place), column, s=9, color=colours[method], zorder=2)
+    axis.set_xticks(places, values.columns, rotation=20, ha="right")
