@@ -2,12 +2,13 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -39,21 +40,32 @@ def run_parallel(
     Raises:
         UserError: a worker was killed.
     """
-    with _mapper(min(num_processes, len(items))) as mapper:
-        return list(tqdm(mapper(function, items), total=len(items), unit=unit))
-
-
-@contextmanager
-def _mapper(num_processes: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    num_processes = min(num_processes, len(items))
     if num_processes <= 1:
-        yield map
-        return
-    # "spawn" is safe beside threads and the same everywhere. Ctrl-C is left to this process, which stops the workers.
-    ignore_ctrl_c = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-    pool = ProcessPoolExecutor(num_processes, get_context("spawn"), **ignore_ctrl_c)
+        return _listed(map(function, items), len(items), unit)
+    pool = ProcessPoolExecutor(num_processes, get_context("spawn"))  # safe beside threads, and the same everywhere
     try:
-        yield pool.map
+        with _ctrl_c_ignored():
+            results = pool.map(function, items)  # starts the workers
+        return _listed(results, len(items), unit)
     except BrokenProcessPool as error:
         raise UserError("a worker process was killed, probably for lack of memory; give a smaller -np") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _listed(results: Iterable[Result], total: int, unit: str) -> list[Result]:
+    return list(tqdm(results, total=total, unit=unit))
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """For the workers, which inherit it: Ctrl-C is then left to this process, which stops them in good order."""
+    if threading.current_thread() is not threading.main_thread():  # then signals go elsewhere
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)

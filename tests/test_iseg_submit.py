@@ -208,3 +208,19 @@ def test_an_existing_zip_is_kept_unless_asked(tmp_path, testing, capsys):
     assert cli.main([*command, "--overwrite"]) == 0
     assert "2 subjects (24, 35)" in capsys.readouterr().out
     assert zipfile.is_zipfile(tmp_path / "out.zip")
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, testing, capsys, monkeypatch):
+    predictions, folder, _ = testing
+    written = []
+
+    def full_after_one(self, name, data):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(name)
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full_after_one)
+    target = tmp_path / "sub/out.zip"
+    assert cli.main(["submit_iseg", "-i", str(predictions), "-r", str(folder), "-o", str(target)]) == 1
+    assert f"Error: {target}: No space left on device" in capsys.readouterr().err
+    assert list(target.parent.iterdir()) == []

@@ -15,7 +15,7 @@ from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_dataset
 from nnunetv2_dualagg.dataset_conversion.iseg_cases import MODALITIES, Case, read_data_set
 from nnunetv2_dualagg.dataset_conversion.iseg_challenge import TISSUES
 from nnunetv2_dualagg.dataset_conversion.iseg_check import Grid, mixed_codings, read_image
-from nnunetv2_dualagg.dataset_conversion.iseg_images import save_nifti
+from nnunetv2_dualagg.dataset_conversion.iseg_images import naming, save_nifti
 from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.files import new_directory
 from nnunetv2_dualagg.parallel import run_parallel
@@ -64,7 +64,7 @@ def convert_iseg(
         raise UserError(data.problems[0])
     name = f"iSeg{data.year}" if len(modalities) > 1 else f"iSeg{data.year}_{modalities[0]}"
     target = _target(dataset_id, name, add, overwrite)
-    with new_directory(target, overwrite or add) as folder:
+    with new_directory(target, overwrite or add) as folder, naming(target):
         if add:
             shutil.copytree(target, folder, dirs_exist_ok=True)
         table = _merge_sites(folder, data.cases)

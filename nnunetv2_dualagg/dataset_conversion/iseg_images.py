@@ -77,7 +77,7 @@ class Volume:
         Raises:
             UserError: there are more or fewer voxels than the header tells, or the compressed data are damaged.
         """
-        with _naming(self.data_path), _open(self.data_path) as stream:
+        with naming(self.data_path), _open(self.data_path) as stream:
             stream.seek(int(self.header["vox_offset"]))
             data = stream.read()
         expected = int(np.prod(self.shape)) * self.dtype.itemsize
@@ -99,7 +99,7 @@ def open_volume(path: Path) -> Volume:
         UserError: it is no such header, it describes no 3-D image of real numbers, or the ``.img`` is missing.
     """
     is_pair = path.suffix.lower() == ".hdr"
-    with _naming(path), _open(path) as stream:
+    with naming(path), _open(path) as stream:
         block = stream.read(_HEADER_SIZE)
     if len(block) < _HEADER_SIZE:
         raise UserError(f"{path} is cut off: found {len(block)} bytes; expected a header of {_HEADER_SIZE}")
@@ -129,7 +129,7 @@ def save_nifti(voxels: np.ndarray, spacing: tuple[float, ...], path: Path) -> No
     image.set_sform(affine, code="aligned")
     image.set_qform(affine, code="aligned")
     image.header.set_xyzt_units("mm")
-    with _naming(path):
+    with naming(path):
         nib.save(image, path)
 
 
@@ -161,14 +161,16 @@ def listed(voxels: np.ndarray) -> str:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Damaged gzip data become a sentence; failures of a disk in mid-file, which do not tell the file, tell it."""
+def naming(path: Path) -> Iterator[None]:
+    """Make failures tell the file: a disk that is full says none, and damaged gzip data become a ``UserError``."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path} is cut off or damaged ({error}); expected a sound gzip file") from error
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def _open(path: Path) -> BinaryIO:

@@ -10,7 +10,7 @@ from nibabel.analyze import AnalyzeHeader
 from tqdm import tqdm
 
 from nnunetv2_dualagg.dataset_conversion.iseg_challenge import CODINGS, TISSUES, split_of, year_of
-from nnunetv2_dualagg.dataset_conversion.iseg_images import AXIS_CODES, Volume, listed, open_volume, recode
+from nnunetv2_dualagg.dataset_conversion.iseg_images import AXIS_CODES, Volume, listed, naming, open_volume, recode
 from nnunetv2_dualagg.dataset_conversion.iseg_layout import Subject, find_subjects, number_ranges
 from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.files import new_file
@@ -59,7 +59,11 @@ def submit_iseg(
     if not predicted or (missing and not partial):
         told = f"{predictions} has no prediction for the subjects {number_ranges(missing)} of {iseg_folder}"
         raise UserError(f"{told}; expected all of them, or some and --partial")
-    with new_file(output, overwrite) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        new_file(output, overwrite) as part,
+        naming(output),
+        zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         for subject in tqdm(predicted, unit="case"):
             header, voxels = _label_pair(subject, files[subject.number], values)
             archive.writestr(f"subject-{subject.number}-label.hdr", header)
