@@ -199,9 +199,12 @@ def test_nothing_tells_the_year(tmp_path, raw):
         convert_iseg([tmp_path / "data"], 5, num_processes=1)
 
 
-def test_refuses_without_nnunet_raw(tmp_path, monkeypatch):
+@pytest.mark.parametrize("value", [None, ""])
+def test_refuses_without_nnunet_raw(tmp_path, monkeypatch, value):
     folders, _ = write_iseg(tmp_path / "in", numbers=(24,))
     monkeypatch.delenv("nnUNet_raw", raising=False)
+    if value is not None:
+        monkeypatch.setenv("nnUNet_raw", value)
     with pytest.raises(UserError, match="nnUNet_raw is not set"):
         convert_iseg(folders, 219)
 

@@ -115,6 +115,15 @@ def test_refuses_more_or_fewer_voxels_than_the_header_tells(tmp_path, data):
         volume.read()
 
 
+def test_refuses_a_scale_factor_without_a_number_for_its_offset(tmp_path):
+    nib.save(nib.Nifti1Image(brain()[1], np.eye(4)), tmp_path / "a.nii")
+    block = bytearray((tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<2f", block, 112, 2, np.nan)
+    (tmp_path / "a.nii").write_bytes(block)
+    with pytest.raises(UserError, match=r"a\.nii has no valid header"):
+        open_volume(tmp_path / "a.nii")
+
+
 def test_refuses_a_damaged_gzip_file(tmp_path):
     write_image(tmp_path / "a", brain()[1], ".nii.gz")
     whole = (tmp_path / "a.nii.gz").read_bytes()

@@ -78,6 +78,26 @@ def test_the_split_is_the_innermost_telling_folder_and_not_further_out_than_the_
     assert [subject.folder_split for subject in subjects] == ["training", "testing"]
 
 
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("iSeg-2019-Training", "training"),
+        ("train", "training"),
+        ("iseg_2019_VALIDATION", "validation"),
+        ("val", "validation"),
+        ("iSeg-2019-Testing-labels", "testing"),
+        ("test2", "testing"),
+        ("latest", None),
+        ("constraint", None),
+        ("values", None),
+        ("iSeg-2019", None),
+    ],
+)
+def test_words_for_splits(tmp_path, name, split):
+    touch(tmp_path / name, "subject-1-T1.nii")
+    assert find_subjects([tmp_path / name])[0][0].folder_split == split
+
+
 @pytest.mark.parametrize("make", ["missing", "zip", "empty"])
 def test_refuses_a_place_without_iseg_files(tmp_path, make):
     place = tmp_path / "iSeg-2019-Training.zip"

@@ -94,7 +94,7 @@ def _target(dataset_id: int, name: str, add: bool, overwrite: bool) -> Path:
     """The dataset's folder, once it is clear that nnU-Net would find it by its number."""
     if not 1 <= dataset_id <= 999:
         raise UserError(f"the dataset number is {dataset_id}; expected 1 to 999")
-    if not nnUNet_raw.is_set():
+    if not nnUNet_raw.get():
         raise UserError("nnUNet_raw is not set; type: export nnUNet_raw=/the/folder/for/raw/datasets")
     dataset = f"Dataset{dataset_id:03d}_{name}"
     for other in find_candidate_datasets(dataset_id):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2_dualagg.dataset_conversion.iseg_challenge import read_sites, site_of, split_of, year_of
+from nnunetv2_dualagg.dataset_conversion.iseg_challenge import known_subjects, read_sites, site_of, split_of, year_of
 from nnunetv2_dualagg.dataset_conversion.iseg_check import read_image
 from nnunetv2_dualagg.dataset_conversion.iseg_layout import Subject, find_subjects
 from nnunetv2_dualagg.errors import UserError
@@ -75,6 +75,11 @@ def read_data_set(
             path = next(iter(subject.files.values()))
             problems.append(f"{path}: iSeg-{year} knows no subject {subject.number}; expected its split (-split)")
             continue
+        if not split and subject_split != "training" and _is_for_training(subject, year):
+            problems.append(
+                f"{subject.files['label']} lies in a {subject_split} folder; expected subject {subject.number} "
+                f"in iSeg-{year}'s training set (or else give -split)"
+            )
         kinds = (*modalities, "label") if subject_split == "training" else modalities
         problems += [_missing(subject, kind) for kind in kinds if kind not in subject.files]
         site, inferred = site_of(subject.number, year, subject_split)
@@ -82,6 +87,11 @@ def read_data_set(
             site, inferred = given_sites[subject.number], False
         cases.append(Case(subject, subject_split, site, inferred))
     return DataSet(year, year_from, cases, problems)
+
+
+def _is_for_training(subject: Subject, year: int) -> bool:
+    """Whether the subject is one of the challenge's training set, with label: hardly meant to be left out of it."""
+    return "label" in subject.files and subject.number in known_subjects(year, "training")
 
 
 def _missing(subject: Subject, kind: str) -> str:

@@ -179,7 +179,7 @@ def _open(path: Path) -> BinaryIO:
 
 def _shape_and_type(path: Path, header: AnalyzeHeader) -> tuple[tuple[int, ...], np.dtype]:
     try:
-        shape, dtype = header.get_data_shape(), header.get_data_dtype()
+        shape, dtype, _ = header.get_data_shape(), header.get_data_dtype(), header.get_slope_inter()
     except (HeaderDataError, KeyError) as error:
         raise UserError(f"{path} has no valid header ({error}); expected a 3-D image") from error
     if len(shape) < 3 or min(shape[:3]) < 1 or max(shape[3:], default=1) > 1:

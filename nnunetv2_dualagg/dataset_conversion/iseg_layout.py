@@ -12,7 +12,8 @@ SPLITS = ("training", "validation", "testing")
 _KINDS = {"t1": "T1", "t2": "T2", "label": "label"}
 _FILE = re.compile(r"(?:subject[-_ ]?(\d+)[-_ ])?([a-z0-9]+)(\.hdr|\.img|\.nii|\.nii\.gz)", re.IGNORECASE)
 _SUBJECT_FOLDER = re.compile(r"(?:subject[-_ ]?)?(\d{1,3})", re.IGNORECASE)
-_SPLIT = re.compile(r"(train)|(valid)|(test)", re.IGNORECASE)
+# Whole words: a folder called "latest" is not a testing set.
+_SPLIT = re.compile(r"(?<![a-z])(?:(train(?:ing)?)|(val(?:id(?:ation)?)?)|(test(?:ing)?))(?![a-z])", re.IGNORECASE)
 
 
 @dataclass
