@@ -10,7 +10,7 @@ DILATIONS = (1, 2, 4)
 
 
 class DilatedPyramid(nn.Module):
-    """Four parallel convolutions, concatenated: kernel k with dilations 1, 2 and 4, and a 1x1x1 one.
+    """Four parallel convolutions, concatenated: a 1x1x1 one, and kernel k with dilations 1, 2 and 4.
 
     The paper gives no widths; here the four branches share ``channels_out`` as evenly as possible.
     """

@@ -51,8 +51,7 @@ class LayerFactory:
         """The normalisation of a map with ``channels`` channels."""
         if self.norm_op is None:
             return nn.Identity()
-        norm = self.norm_op(channels, **self.norm_op_kwargs)
-        return norm
+        return self.norm_op(channels, **self.norm_op_kwargs)
 
     def preact(self, channels: int) -> "PreActivation":
         """The pre-activation a = act(norm(x)), with dropout behind it where the plans ask for dropout."""
