@@ -50,7 +50,8 @@ def test_passes_over_what_is_not_isegs(tmp_path):
 
 def test_a_folder_given_twice_counts_once(tmp_path):
     touch(tmp_path, "in/subject-1-T1.nii")
-    assert found(tmp_path, tmp_path / "in", tmp_path / "in") == ({1: {"T1": "subject-1-T1.nii"}}, [])
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    assert found(tmp_path, tmp_path / "in", tmp_path / "link") == ({1: {"T1": "subject-1-T1.nii"}}, [])
 
 
 @pytest.mark.parametrize(
