@@ -1,8 +1,8 @@
 """Intensity changes by which the paper's authors brought iSeg-2019's testing sites closer to the training site.
 
 The figures are those of the dual aggregation network's iSeg-2019 submission (Lei et al., "Infant brain MRI
-segmentation with dilated convolution pyramid downsampling and self-attention", arXiv:1912.12570, and public code of
-the challenge): T1 contrast 4.7 about the mean, in training random from 4.5 to 5; T2 gamma 1.8, brightness -0.1,
+segmentation with dilated convolution pyramid downsampling and self-attention", 2019, and public code of the
+challenge): T1 contrast 4.7 about the mean, in training random from 4.5 to 5; T2 gamma 1.8, brightness -0.1,
 contrast 1.35, in training random from 1.2 to 1.5; then each patch is standardised.
 
 What the figures refer to is not told, so these are our choices: intensities are first scaled to 0..1 by the volume's
