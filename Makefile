@@ -1,0 +1,31 @@
+# `make demo` and `make test` set up what they need in .venv; PYTHON chooses the interpreter (3.10 to 3.13).
+PYTHON ?= python3
+DEVICE ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.demo
+	$(BIN)/nnUNetv2_dualagg demo -o demo -device $(DEVICE)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) demo
+
+$(VENV)/.demo: pyproject.toml | $(VENV)
+	$(BIN)/pip install -e ".[demo]"
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)
+	$(BIN)/pip install -e ".[dev]"
+	touch $@
+
+$(VENV):
+	$(PYTHON) -m venv $@
