@@ -1,0 +1,38 @@
+"""Run nnU-Net's console scripts in this process: the same entry points, without the seconds that each import takes."""
+
+import json
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from unittest import mock
+
+
+def run_command(name, *arguments):
+    """``name arguments...`` as typed in a shell; an exit code other than 0 is an error."""
+    (script,) = entry_points(group="console_scripts", name=name)
+    with mock.patch.object(sys, "argv", [name, *map(str, arguments)]):
+        code = script.load()()
+    assert not code, f"{name} exits with {code}"
+
+
+def add_tiny_configuration(plans_file: Path, name="3d_tiny", inherits_from="3d_fullres"):
+    """A configuration that trains an epoch in seconds: two stages, 16^3 patches."""
+    plans = json.loads(plans_file.read_text())
+    parent = plans["configurations"][inherits_from]
+    architecture = json.loads(json.dumps(parent["architecture"]))
+    dimension = len(parent["patch_size"])
+    architecture["arch_kwargs"] |= {
+        "n_stages": 2,
+        "features_per_stage": [8, 16],
+        "kernel_sizes": [[3] * dimension] * 2,
+        "strides": [[1] * dimension, [2] * dimension],
+        "n_conv_per_stage": [2, 2],
+        "n_conv_per_stage_decoder": [2],
+    }
+    plans["configurations"][name] = {
+        "inherits_from": inherits_from,
+        "patch_size": [16] * dimension,
+        "batch_size": 2,
+        "architecture": architecture,
+    }
+    plans_file.write_text(json.dumps(plans))
