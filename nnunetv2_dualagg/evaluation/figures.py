@@ -39,7 +39,7 @@ def draw_figures(measured: Sequence[Measured], scores: pd.DataFrame, labels: Lab
     segmentation_figure(pick_cases(measured), labels, figures[0].file)
     for quantity in (DICE, ASD, HD95):
         title = f"{quantity.title} per site and tissue"
-        alt = f"{title}: a box per method with a point per case; the numbers are in the table of all measures"
+        alt = f"{title}: a box per method with a point per case; the table of all measures has the numbers"
         figures.append(Figure(folder / f"boxplots_{quantity.key}.png", title, alt))
         box_plots(scores, quantity, figures[-1].file)
     title = "Dice against the reference's volume"

@@ -17,25 +17,28 @@ MARKERS = "osD^vP*X"
 
 @matplotlib.rc_context({"text.parse_math": False})  # names are the user's
 def box_plots(scores: pd.DataFrame, measure: Measure, file: Path) -> None:
-    """A box per method, with a point per case and lines between the points of the same case.
+    """A plot per tissue: a box per site and method, a point per case, and lines between the points of the same case.
 
     Args:
         scores: a row per case, method, run and tissue; runs are averaged.
         measure: what to plot.
-        file: the picture to write: sites from top to bottom, tissues from left to right.
+        file: the picture to write.
     """
     cases = per_case(scores)
     sites, tissues, methods = (list(cases[column].unique()) for column in ("site", "tissue", "method"))
-    size = (0.9 + len(tissues) * (0.9 + 0.55 * len(methods)), 0.4 + 2.3 * len(sites))
-    figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(sites), len(tissues), squeeze=False, sharey="col")
-    for row, site in zip(grid, sites, strict=True):
-        for axis, tissue in zip(row, tissues, strict=True):
+    colours = colour_map(methods, METHODS)
+    width = 1.0 + 0.45 * len(sites) * (len(methods) + 1)
+    figure = Figure(figsize=(width * len(tissues), 3.4), layout="constrained")
+    for axis, tissue in zip(figure.subplots(1, len(tissues), squeeze=False)[0], tissues, strict=True):
+        for place, site in enumerate(sites):
             part = cases[(cases["site"] == site) & (cases["tissue"] == tissue)]
-            _paired_boxes(axis, part.pivot(index="case", columns="method", values=measure.key)[methods])
-        row[0].set_ylabel(f"{site}\n{measure.title}")
-    for axis, tissue in zip(grid[0], tissues, strict=True):
-        axis.set_title(tissue)
+            values = part.pivot(index="case", columns="method", values=measure.key)[methods]
+            _paired_boxes(axis, values, place * (len(methods) + 1), colours)
+        middles = [place * (len(methods) + 1) + (len(methods) - 1) / 2 for place in range(len(sites))]
+        axis.set_xticks(middles, sites)
+        axis.set(title=tissue, ylabel=measure.title)
+    handles = [matplotlib.patches.Patch(color=colour, label=method) for method, colour in colours.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     figure.savefig(file, dpi=150)
 
 
@@ -62,22 +65,12 @@ def volume_plot(scores: pd.DataFrame, file: Path) -> None:
     figure.savefig(file, dpi=150)
 
 
-def _paired_boxes(axis: Axes, values: pd.DataFrame) -> None:
-    """Boxes of the columns of a table with a row per case."""
-    places = np.arange(1, len(values.columns) + 1)
+def _paired_boxes(axis: Axes, values: pd.DataFrame, start: int, colours: dict[str, str]) -> None:
+    """Boxes of the columns of a table with a row per case, from the place ``start`` to the right."""
+    places = np.arange(start, start + len(values.columns))
     axis.plot(places, values.to_numpy().T, color="0.75", linewidth=0.7, zorder=1)
-    colours = colour_map(values.columns, METHODS)
     for place, (method, column) in zip(places, values.items(), strict=True):
         style = {"color": colours[method], "linewidth": 1.3}
-        axis.boxplot(
-            column.dropna(),
-            positions=[place],
-            widths=0.5,
-            showfliers=False,
-            boxprops=style,
-            whiskerprops=style,
-            capprops=style,
-            medianprops=style,
-        )
+        parts = dict.fromkeys(("boxprops", "whiskerprops", "capprops", "medianprops"), style)
+        axis.boxplot(column.dropna(), positions=[place], widths=0.6, showfliers=False, **parts)
         axis.scatter(np.full(len(column), place), column, s=9, color=colours[method], zorder=2)
-    axis.set_xticks(places, values.columns, rotation=20, ha="right")

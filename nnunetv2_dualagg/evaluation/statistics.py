@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.evaluation.aggregate import per_case, summary, with_all_sites
 from nnunetv2_dualagg.evaluation.metrics import MEASURES, Measure
 
@@ -97,15 +96,12 @@ def wilcoxon(values: np.ndarray) -> float:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's step-down correction; NaN stays NaN and does not count as a test."""
-    try:
-        from statsmodels.stats.multitest import multipletests
-    except ImportError as error:
-        raise UserError("Holm's correction needs statsmodels; type: pip install nnunetv2-dualagg[report]") from error
-
-    corrected, valid = np.full(p_values.shape, np.nan), ~np.isnan(p_values)
-    if valid.any():
-        corrected[valid] = multipletests(p_values[valid], method="holm")[1]
+    """Holm's step-down correction (Holm 1979); NaN stays NaN and does not count as a test."""
+    order = np.argsort(p_values)  # NaN last
+    factors = np.arange(np.count_nonzero(~np.isnan(p_values)), 0, -1)
+    corrected = np.full(p_values.shape, np.nan)
+    tests = order[: factors.size]
+    corrected[tests] = np.minimum(np.maximum.accumulate(factors * p_values[tests]), 1)
     return corrected
 
 
