@@ -5,7 +5,18 @@ import sys
 from collections.abc import Sequence
 
 from nnunetv2_dualagg import __version__
-from nnunetv2_dualagg.commands import compare, convert_iseg, path, phantom, submit_iseg
+from nnunetv2_dualagg.commands import (
+    compare,
+    convert_iseg,
+    curves,
+    demo,
+    export_onnx,
+    path,
+    phantom,
+    plan,
+    splits,
+    submit_iseg,
+)
 from nnunetv2_dualagg.errors import UserError
 
 # A command module has HELP, add_arguments(parser) and run(args) -> exit code or None. It imports heavy packages
@@ -13,8 +24,13 @@ from nnunetv2_dualagg.errors import UserError
 COMMANDS = {
     "compare": compare,
     "convert_iseg": convert_iseg,
+    "curves": curves,
+    "demo": demo,
+    "export_onnx": export_onnx,
     "path": path,
     "phantom": phantom,
+    "plan": plan,
+    "splits": splits,
     "submit_iseg": submit_iseg,
 }
 

@@ -7,7 +7,7 @@ from evaluation_data import layers, write_comparison, write_dataset_json, write_
 from PIL import Image
 
 from nnunetv2_dualagg.cli import main
-from nnunetv2_dualagg.commands.compare import parse_predictions
+from nnunetv2_dualagg.commands.compare import parse_folders
 from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.evaluation.compare import compare
 
@@ -176,11 +176,11 @@ def test_only_an_earlier_comparison_is_replaced(tmp_path, capsys):
 
 
 def test_predictions_are_name_and_folder():
-    found = parse_predictions(["a=x", "b=y=z", "a=w"])
+    found = parse_folders(["a=x", "b=y=z", "a=w"], "-pred")
     assert {name: [str(folder) for folder in folders] for name, folders in found.items()} == {
         "a": ["x", "w"],
         "b": ["y=z"],
     }
     for item in ("folder", "=folder", "a="):
         with pytest.raises(UserError, match="NAME=DIR"):
-            parse_predictions([item])
+            parse_folders([item], "-pred")

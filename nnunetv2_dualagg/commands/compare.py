@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compare, print the Dice table and say where the rest is."""
-    predictions = parse_predictions(args.pred)
+    predictions = parse_folders(args.pred, "-pred")
     from nnunetv2_dualagg.evaluation.compare import compare
 
     comparison = compare(
@@ -57,16 +57,16 @@ def run(args: argparse.Namespace) -> None:
     print(f"Written to {comparison.output}")
 
 
-def parse_predictions(items: list[str]) -> dict[str, list[Path]]:
+def parse_folders(items: list[str], option: str) -> dict[str, list[Path]]:
     """``["a=x", "b=y", "a=z"]`` -> ``{"a": [x, z], "b": [y]}``.
 
     Raises:
         UserError: an item is not NAME=DIR.
     """
-    predictions: dict[str, list[Path]] = {}
+    folders: dict[str, list[Path]] = {}
     for item in items:
         name, separator, folder = item.partition("=")
         if not (name and separator and folder):
-            raise UserError(f"-pred {item} is not understood, expected NAME=DIR")
-        predictions.setdefault(name, []).append(Path(folder))
-    return predictions
+            raise UserError(f"{option} {item} is not understood, expected NAME=DIR")
+        folders.setdefault(name, []).append(Path(folder))
+    return folders
