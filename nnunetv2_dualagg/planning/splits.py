@@ -1,0 +1,123 @@
+"""Splits of the training cases, in nnU-Net's ``splits_final.json``."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
+from nnunetv2.utilities.crossval_split import generate_crossval_split
+
+from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.files import new_file
+from nnunetv2_dualagg.planning.dataset import required_folder
+
+SPLITS_FILE = "splits_final.json"
+Splits = list[dict[str, list[str]]]
+
+# What a training leaves in its fold's folder: any of it means that the fold's split is in use.
+_TRACES = ("checkpoint_*.pth", "progress.png", "training_log_*.txt")
+
+
+def leave_one_out(cases: Sequence[str]) -> Splits:
+    """One fold a case, in sorted order: that case for validation, all others for training.
+
+    Raises:
+        UserError: fewer than two cases.
+    """
+    if len(cases) < 2:
+        raise UserError(f"there are {len(cases)} training cases; expected at least 2 to leave one out")
+    return [fold for case in sorted(cases) for fold in hold_out(cases, [case])]
+
+
+def hold_out(cases: Sequence[str], validation: Sequence[str]) -> Splits:
+    """A single fold with the given cases for validation and all others for training.
+
+    Raises:
+        UserError: a case is unknown, or none is left for training.
+    """
+    unknown = sorted(set(validation) - set(cases))
+    if unknown:
+        raise UserError(f"there is no training case {', '.join(unknown)}; expected some of {', '.join(sorted(cases))}")
+    training = sorted(set(cases) - set(validation))
+    if not training:
+        raise UserError("all training cases are held out; expected at least one to train on")
+    return [{"train": training, "val": sorted(set(validation))}]
+
+
+def nnunet_default(cases: Sequence[str]) -> Splits:
+    """The five folds that nnU-Net makes by itself.
+
+    Raises:
+        UserError: fewer than five cases.
+    """
+    if len(cases) < 5:
+        raise UserError(f"there are {len(cases)} training cases; expected at least 5 for nnU-Net's five folds")
+    folds = generate_crossval_split(sorted(cases), seed=12345, n_splits=5)
+    return [{part: [str(case) for case in fold[part]] for part in ("train", "val")} for fold in folds]
+
+
+def write_splits(name: str, splits: Splits, overwrite: bool = False) -> Path:
+    """Write ``nnUNet_preprocessed/DatasetXXX_Name/splits_final.json``.
+
+    Args:
+        name: the dataset's full name.
+        splits: the folds.
+        overwrite: replace another split, if no trained model relies on it.
+
+    Returns:
+        The file; it is left alone if it holds these folds already.
+
+    Raises:
+        UserError: models in nnUNet_results have been trained with another split, there is another split and
+            ``overwrite`` is False, or the raw dataset prescribes another one.
+    """
+    file = required_folder(nnUNet_preprocessed) / name / SPLITS_FILE
+    if _read(file) == splits:
+        return file
+    trained = trained_folds(name)
+    if trained:
+        raise UserError(
+            f"{len(trained)} folds have been trained with the present split, {trained[0]} for one; expected none: "
+            f"move them away first, or make a second dataset"
+        )
+    check_raw_splits(name, splits)
+    if file.exists() and not overwrite:
+        raise UserError(f"{file} exists already with other folds; give --overwrite to replace it")
+    with new_file(file, overwrite=True) as part:
+        part.write_text(json.dumps(splits, indent=4))
+    return file
+
+
+def trained_folds(name: str) -> list[Path]:
+    """The folders in nnUNet_results of folds that have been or are being trained; ``fold_all`` uses no split.
+
+    Args:
+        name: the dataset's full name.
+
+    Raises:
+        UserError: nnUNet_results is not set, so that nobody knows.
+    """
+    folds = (required_folder(nnUNet_results) / name).glob("*/fold_[0-9]*")
+    return sorted(fold for fold in folds if any(any(fold.glob(trace)) for trace in _TRACES))
+
+
+def check_raw_splits(name: str, splits: Splits) -> None:
+    """Make sure that nnU-Net's planners, which insist on a split in the raw dataset, will agree with a split.
+
+    Raises:
+        UserError: the raw dataset has a split whose folds are not the first ones of ``splits``.
+    """
+    if not nnUNet_raw.is_set():
+        return
+    file = Path(nnUNet_raw.require()) / name / SPLITS_FILE
+    prescribed = _read(file)
+    if prescribed is not None and _as_sets(prescribed) != _as_sets(splits[: len(prescribed)]):
+        raise UserError(f"{file} prescribes other folds, on which nnU-Net's planning insists; remove it first")
+
+
+def _read(file: Path) -> Splits | None:
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def _as_sets(splits: Splits) -> list[tuple[set[str], set[str]]]:
+    return [(set(fold["train"]), set(fold["val"])) for fold in splits]

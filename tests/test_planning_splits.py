@@ -1,0 +1,133 @@
+import json
+
+import pytest
+from nnunetv2.utilities.crossval_split import generate_crossval_split
+from planning_data import set_folders, write_dataset
+
+from nnunetv2_dualagg.cli import main
+from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.planning.dataset import training_cases
+from nnunetv2_dualagg.planning.splits import hold_out, leave_one_out, nnunet_default, trained_folds, write_splits
+
+CASES = [f"iSeg_{i:03d}" for i in range(1, 11)]
+NAME = "Dataset001_Boxes"
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    folders = set_folders(tmp_path, monkeypatch)
+    write_dataset(folders.raw, cases=10, shape=(4, 4, 4), channels=("T1",))
+    return folders
+
+
+@pytest.fixture
+def file(folders):
+    return folders.preprocessed / NAME / "splits_final.json"
+
+
+def train(folders, fold, trace):
+    folder = folders.results / NAME / "nnUNetTrainer__nnUNetPlans__3d_fullres" / fold
+    folder.mkdir(parents=True)
+    (folder / trace).touch()
+    return folder
+
+
+def test_leave_one_out():
+    folds = leave_one_out(CASES[::-1])
+    assert [fold["val"] for fold in folds] == [[case] for case in CASES]
+    for fold in folds:
+        assert sorted(fold["train"] + fold["val"]) == CASES
+
+
+def test_hold_out():
+    assert hold_out(CASES, ["iSeg_010"]) == [{"train": CASES[:9], "val": ["iSeg_010"]}]
+    assert hold_out(CASES, ["iSeg_010", "iSeg_002"])[0]["val"] == ["iSeg_002", "iSeg_010"]
+
+
+def test_default_is_nnunets():
+    assert nnunet_default(CASES[::-1]) == generate_crossval_split(CASES, seed=12345, n_splits=5)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: leave_one_out(CASES[:1]), "expected at least 2"),
+        (lambda: hold_out(CASES, ["iSeg_10"]), "no training case iSeg_10; expected some of iSeg_001"),
+        (lambda: hold_out(CASES[:2], CASES[:2]), "all training cases are held out"),
+        (lambda: nnunet_default(CASES[:4]), "expected at least 5"),
+    ],
+)
+def test_impossible_splits(make, sentence):
+    with pytest.raises(UserError, match=sentence):
+        make()
+
+
+def test_commands(folders, file, capsys):
+    assert main(["splits", "-d", "1", "--loso"]) == 0
+    assert len(json.loads(file.read_text())) == 10
+    assert "fold 9: 9 training cases, validated on iSeg_010" in capsys.readouterr().out
+    assert main(["splits", "-d", NAME, "--holdout", "iSeg_010"]) == 1
+    assert "give --overwrite" in capsys.readouterr().err
+    assert main(["splits", "-d", NAME, "--holdout", "iSeg_010", "--overwrite"]) == 0
+    assert json.loads(file.read_text()) == [{"train": CASES[:9], "val": ["iSeg_010"]}]
+    assert main(["splits", "-d", "1", "--default", "--overwrite"]) == 0
+    assert json.loads(file.read_text()) == generate_crossval_split(CASES, seed=12345, n_splits=5)
+    assert [f.name for f in file.parent.iterdir()] == ["splits_final.json"]
+
+
+@pytest.mark.parametrize("trace", ["checkpoint_latest.pth", "progress.png", "training_log_2024_1_1_00_00_00.txt"])
+def test_a_split_in_use_is_never_replaced(folders, file, trace):
+    write_splits(NAME, nnunet_default(CASES))
+    before = file.read_text()
+    fold = train(folders, "fold_0", trace)
+    with pytest.raises(UserError, match=str(fold)):
+        write_splits(NAME, leave_one_out(CASES), overwrite=True)
+    assert file.read_text() == before
+    write_splits(NAME, nnunet_default(CASES))  # the same folds again do no harm
+
+
+def test_a_lost_split_that_models_were_trained_with_is_only_protected_from_others(folders, file):
+    train(folders, "fold_3", "checkpoint_final.pth")
+    with pytest.raises(UserError, match="1 folds have been trained"):
+        write_splits(NAME, leave_one_out(CASES))
+    assert not file.exists()
+
+
+def test_training_on_all_cases_or_not_at_all_needs_no_split(folders):
+    train(folders, "fold_all", "checkpoint_final.pth")
+    train(folders, "fold_0", "debug.json")
+    assert trained_folds(NAME) == []
+
+
+def test_results_folder_has_to_be_known(folders, monkeypatch):
+    monkeypatch.delenv("nnUNet_results")
+    with pytest.raises(UserError, match="nnUNet_results is not set"):
+        write_splits(NAME, leave_one_out(CASES))
+
+
+def test_split_of_the_raw_dataset_goes_before(folders, file):
+    (folders.raw / NAME / "splits_final.json").write_text(json.dumps(nnunet_default(CASES)))
+    with pytest.raises(UserError, match="prescribes other folds"):
+        write_splits(NAME, leave_one_out(CASES))
+    write_splits(NAME, nnunet_default(CASES))
+    assert file.exists()
+
+
+def test_training_cases_without_the_raw_dataset(folders, monkeypatch):
+    labels = folders.preprocessed / NAME / "gt_segmentations"
+    labels.mkdir(parents=True)
+    for case in CASES[:3]:
+        (labels / f"{case}.nii.gz").touch()
+    (labels.parent / "dataset.json").write_text('{"file_ending": ".nii.gz"}')
+    assert training_cases(NAME) == CASES
+    monkeypatch.delenv("nnUNet_raw")
+    assert training_cases(NAME) == CASES[:3]
+    (labels.parent / "dataset.json").unlink()
+    with pytest.raises(UserError, match="training cases of Dataset001_Boxes are unknown"):
+        training_cases(NAME)
+
+
+@pytest.mark.parametrize("dataset", ["2", "Dataset002_Boxes", "Boxes", "Dataset001_Other"])
+def test_unknown_dataset(folders, capsys, dataset):
+    assert main(["splits", "-d", dataset, "--loso"]) == 1
+    assert f"there is no dataset {dataset}" in capsys.readouterr().err
