@@ -28,7 +28,7 @@ def test_table_1_is_all_cases_and_the_published_rows():
     assert ours[("CSF", "Dice")] == "0.650 ± 0.129"
     assert ours[("WM", "HD [mm]")] == "2.50 ± 1.29"
     assert ours[("GM", "ASD [mm]")] == "0.250 ± 0.129"
-    paper = frame[frame["method"] == "the paper"].iloc[0]
+    paper = frame[frame["method"] == "Lei et al."].iloc[0]
     assert paper["data"].item() == "iSeg-2017 testing"
     assert (paper[("CSF", "Dice")], paper[("GM", "Dice")], paper[("WM", "ASD [mm]")]) == ("0.959", "0.926", "0.353")
     assert paper[("CSF", "HD [mm]")] == NO_VALUE  # the challenge's MHD is another measure
@@ -46,7 +46,7 @@ def test_table_2_is_per_site():
 def test_table_3_is_dice_in_percent_with_the_mean():
     frame = tables(scores())["table3"].set_index("method")
     assert frame.loc["ours", "mean"] == "65.0 ± 12.9"
-    full = frame.loc["the paper: full model"]
+    full = frame.loc["Lei et al., full model"]
     assert full[["CSF", "WM", "GM", "mean"]].tolist() == ["95.3", "91.3", "92.4", "92.9"]
 
 

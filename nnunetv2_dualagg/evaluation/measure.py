@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from nnunetv2_dualagg.evaluation.cases import Case, Labels, Volume, read_segmentation
+from nnunetv2_dualagg.evaluation.cases import Case, Labels
 from nnunetv2_dualagg.evaluation.metrics import measures
+from nnunetv2_dualagg.evaluation.reading import Volume, read_segmentation
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from nnunetv2_dualagg.evaluation.cases import Labels, read_image, read_segmentation
+from nnunetv2_dualagg.evaluation.cases import Labels
 from nnunetv2_dualagg.evaluation.colours import ERROR, TISSUES, colour_map
 from nnunetv2_dualagg.evaluation.measure import Measured
 from nnunetv2_dualagg.evaluation.orientation import ras_spacing
+from nnunetv2_dualagg.evaluation.reading import read_image, read_segmentation
 
 MARGIN = 4  # voxels shown around the brain
 

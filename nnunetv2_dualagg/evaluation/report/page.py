@@ -7,9 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from nnunetv2_dualagg import __version__
-from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.evaluation.colours import ERROR, TISSUES, colour_map
 from nnunetv2_dualagg.evaluation.figures import Figure
 from nnunetv2_dualagg.evaluation.report.volumes import View
@@ -53,16 +54,7 @@ def write_report(report: Report, file: Path) -> None:
     Args:
         report: its content. All strings are escaped.
         file: the HTML file to write.
-
-    Raises:
-        UserError: Jinja is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-        from markupsafe import Markup
-    except ImportError as error:
-        raise UserError("the report needs Jinja; type: pip install nnunetv2-dualagg[report]") from error
-
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     assets = {name: Markup(_asset(name)) for name in ("report.css", "report.js", "niivue.umd.js")}
     colours = colour_map(report.tissues, TISSUES)

@@ -12,9 +12,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from nnunetv2_dualagg.evaluation.aggregate import MEAN, per_case, with_tissue_mean
-from nnunetv2_dualagg.evaluation.cases import Labels, read_image, read_segmentation
+from nnunetv2_dualagg.evaluation.cases import Labels
 from nnunetv2_dualagg.evaluation.measure import Measured, disagreement
 from nnunetv2_dualagg.evaluation.orientation import ras_spacing
+from nnunetv2_dualagg.evaluation.reading import read_image, read_segmentation
 
 LIMIT = 30 * 2**20  # characters of base64 in all
 MARGIN = 10  # voxels around the segmentations
