@@ -1,0 +1,146 @@
+"""The benchmark as a whole, and its JSON file."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunetv2_dualagg.benchmark.inference import Inference
+from nnunetv2_dualagg.benchmark.measure import interleaved_times, median, peak_bytes
+from nnunetv2_dualagg.benchmark.parts import count_flops, part_shares
+from nnunetv2_dualagg.benchmark.position_attention import measure_position_attention
+from nnunetv2_dualagg.benchmark.setting import BASELINE, NETWORKS, SETTINGS, Setting
+from nnunetv2_dualagg.benchmark.table import COLUMNS, attention_table, networks_table, parts_table, ratios_table
+from nnunetv2_dualagg.benchmark.training import TrainingStep, make_loss
+from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.files import new_file
+
+PACKAGES = ("nnunetv2_dualagg", "nnunetv2", "dynamic_network_architectures", "torch")
+
+
+def benchmark(
+    output: Path | str,
+    device: str,
+    setting_name: str | None = None,
+    repeats: int = 5,
+    volume_repeats: int = 3,
+    patch_size: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    volume: Sequence[int] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Compare the networks on this machine and write everything that was measured to a JSON file.
+
+    Args:
+        output: the file to write.
+        device: "cuda" or "cpu".
+        setting_name: one of :data:`SETTINGS`; default: "iseg" on CUDA, "small" on a CPU.
+        repeats: rounds of measurement; the median counts.
+        volume_repeats: the same for whole volumes.
+        patch_size: instead of the setting's.
+        batch_size: instead of the setting's.
+        volume: instead of the setting's.
+        overwrite: replace an existing file.
+
+    Returns:
+        What was written, see docs/method.md.
+
+    Raises:
+        UserError: no such device or sizes, the memory does not suffice, or the file exists.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("PyTorch finds no CUDA device; give -device cpu")
+    where = torch.device(device)
+    name = setting_name or ("iseg" if device == "cuda" else "small")
+    sizes = {"patch_size": patch_size, "volume": volume}
+    sizes = {key: None if size is None else tuple(size) for key, size in sizes.items()}
+    setting = SETTINGS[name].with_sizes(batch_size=batch_size, **sizes)
+    with new_file(output, overwrite) as part:
+        result: dict[str, Any] = {
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "machine": describe_machine(where),
+            "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+            "options": {"setting": name, "device": device, "repeats": repeats, "volume_repeats": volume_repeats},
+            "setting": asdict(setting),
+        }
+        try:
+            result["networks"] = measure_networks(setting, where, repeats, volume_repeats)
+            result["ratios"] = ratios(result["networks"])
+            _print(ratios_table(result["ratios"]), networks_table(result["networks"]))
+            result["parts"] = part_shares(setting, where, repeats)
+            _print(parts_table(result["parts"]))
+            result["position_attention"] = measure_position_attention(setting, where, repeats)
+            _print(attention_table(result["position_attention"]))
+        except torch.OutOfMemoryError as error:
+            raise UserError(f"the memory of {device} does not suffice for {setting}; give a smaller -patch") from error
+        part.write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def measure_networks(
+    setting: Setting, device: torch.device, repeats: int, volume_repeats: int
+) -> dict[str, dict[str, Any]]:
+    """Parameters, FLOPs, training step, peak memory, inference of a patch and of a volume, by network."""
+    compiled = device.type == "cuda"  # as nnU-Net does by default
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # likewise
+    results: dict[str, dict[str, Any]] = {name: {"flops": count_flops(name, setting)[0]} for name in NETWORKS}
+    loss = make_loss(len(setting.strides) - 1, compiled)  # one for all, so that it is compiled once
+    steps = {name: TrainingStep(name, setting, device, loss, compiled) for name in NETWORKS}
+    _note(results, "step", interleaved_times(steps, repeats, device, "training steps"))
+    for name, step in steps.items():
+        results[name]["parameters"] = sum(p.numel() for p in step.network.parameters())
+        step.optimizer.zero_grad(set_to_none=True)
+        results[name]["peak_bytes"] = step.resting_bytes() + peak_bytes(step, device)
+        step.optimizer.zero_grad(set_to_none=True)
+    del steps, step
+    networks = {name: Inference(name, setting, device) for name in NETWORKS}
+    patches = {name: network.predict_patch for name, network in networks.items()}
+    _note(results, "patch", interleaved_times(patches, repeats, device, "inference of a patch"))
+    volumes = {name: network.predict_volume for name, network in networks.items()}
+    _note(results, "volume", interleaved_times(volumes, volume_repeats, device, "inference of a volume", warm_up=0))
+    return results
+
+
+def _print(*tables: str) -> None:
+    for table in tables:
+        print(table, end="\n\n", flush=True)  # at once, for those who wait
+
+
+def _note(results: dict[str, dict[str, Any]], what: str, times: dict[str, list[float]]) -> None:
+    for name, seconds in times.items():
+        results[name][f"{what}_seconds"] = median(seconds)
+        results[name][f"all_{what}_seconds"] = seconds
+
+
+def ratios(networks: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Everything as a multiple of PlainConvUNet's, by network."""
+    return {name: {key: values[key] / networks[BASELINE][key] for key in COLUMNS} for name, values in networks.items()}
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Operating system, processor, threads and, on CUDA, the device."""
+    processor = platform.processor()
+    if Path("/proc/cpuinfo").is_file():  # Linux leaves platform.processor() empty
+        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        processor = models[0].partition(":")[2].strip() if models else processor
+    machine = {
+        "system": platform.platform(),
+        "processor": processor,
+        "cpu_count": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        machine["cuda_device"] = properties.name
+        machine["cuda_memory_bytes"] = properties.total_memory
+        machine["cuda"] = torch.version.cuda
+        machine["cudnn"] = torch.backends.cudnn.version()
+    return machine

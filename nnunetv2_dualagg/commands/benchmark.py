@@ -1,0 +1,42 @@
+"""``benchmark``: speed and memory of the networks side by side on this machine."""
+
+import argparse
+
+HELP = "compare speed and memory of DualAggUNet, its ablations and nnU-Net's networks on this machine"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("-o", required=True, metavar="FILE.json", help="file to write")
+    parser.add_argument("-device", choices=("cuda", "cpu"), default="cuda", help="default: cuda, as in nnU-Net")
+    parser.add_argument(
+        "-setting",
+        choices=("iseg", "small", "tiny"),
+        help="plans to compare at: nnU-Net's 3d_fullres plans for iSeg (default on CUDA), 48^3 patches (default on a "
+        "CPU), or a few seconds' trial",
+    )
+    size = {"type": int, "nargs": 3, "metavar": ("Z", "Y", "X")}
+    parser.add_argument("-patch", **size, help="patch size instead of the setting's")
+    parser.add_argument("-batch", type=int, metavar="N", help="batch size of training steps instead of the setting's")
+    parser.add_argument("-volume", **size, help="image size for whole-volume inference instead of the setting's")
+    parser.add_argument("-repeats", type=int, default=5, metavar="N", help="rounds; medians count (default: 5)")
+    parser.add_argument("-volume_repeats", type=int, default=3, metavar="N", help="for volumes (default: 3)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing -o")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure; tables are printed as soon as they are complete."""
+    from nnunetv2_dualagg.benchmark.run import benchmark
+
+    benchmark(
+        args.o,
+        args.device,
+        args.setting,
+        repeats=args.repeats,
+        volume_repeats=args.volume_repeats,
+        patch_size=args.patch,
+        batch_size=args.batch,
+        volume=args.volume,
+        overwrite=args.overwrite,
+    )
+    print(f"Written to {args.o}")
