@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from nnunetv2_dualagg import __version__
 from nnunetv2_dualagg.commands import (
+    benchmark,
     compare,
     convert_iseg,
     curves,
@@ -22,6 +23,7 @@ from nnunetv2_dualagg.errors import UserError
 # A command module has HELP, add_arguments(parser) and run(args) -> exit code or None. It imports heavy packages
 # inside run, so that --help is instant.
 COMMANDS = {
+    "benchmark": benchmark,
     "compare": compare,
     "convert_iseg": convert_iseg,
     "curves": curves,
