@@ -7,8 +7,9 @@ from pathlib import Path
 from unittest import mock
 
 
-def run_command(name, *arguments):
-    """``name arguments...`` as typed in a shell; an exit code other than 0 is an error."""
+def run_command(line, *more):
+    """The words of a line, and ``more`` behind them, as typed in a shell; an exit code other than 0 is an error."""
+    name, *arguments = [*line.split(), *more]
     (script,) = entry_points(group="console_scripts", name=name)
     with mock.patch.object(sys, "argv", [name, *map(str, arguments)]):
         code = script.load()()
@@ -16,18 +17,18 @@ def run_command(name, *arguments):
 
 
 def add_tiny_configuration(plans_file: Path, name="3d_tiny", inherits_from="3d_fullres"):
-    """A configuration that trains an epoch in seconds: two stages, 16^3 patches."""
+    """A configuration that trains an epoch in seconds: 16^3 patches, three stages (nnU-Net's loss needs that many)."""
     plans = json.loads(plans_file.read_text())
     parent = plans["configurations"][inherits_from]
     architecture = json.loads(json.dumps(parent["architecture"]))
     dimension = len(parent["patch_size"])
     architecture["arch_kwargs"] |= {
-        "n_stages": 2,
-        "features_per_stage": [8, 16],
-        "kernel_sizes": [[3] * dimension] * 2,
-        "strides": [[1] * dimension, [2] * dimension],
-        "n_conv_per_stage": [2, 2],
-        "n_conv_per_stage_decoder": [2],
+        "n_stages": 3,
+        "features_per_stage": [8, 16, 16],
+        "kernel_sizes": [[3] * dimension] * 3,
+        "strides": [[1] * dimension, [2] * dimension, [2] * dimension],
+        "n_conv_per_stage": [2, 2, 2],
+        "n_conv_per_stage_decoder": [2, 2],
     }
     plans["configurations"][name] = {
         "inherits_from": inherits_from,

@@ -1,0 +1,121 @@
+"""The README's commands, one after the other, on a tiny phantom: the real commands of nnU-Net and ours."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from nnunet_commands import add_tiny_configuration, run_command
+
+from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER
+from nnunetv2_dualagg.trainers import nnUNetTrainerDualAgg_5epochs
+
+TRAINER = "nnUNetTrainerDualAgg_1epoch"
+MODEL = f"{TRAINER}__nnUNetPlans__3d_tiny"
+DATASET = "Dataset219_iSeg2019"
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folders = SimpleNamespace(root=tmp_path_factory.mktemp("life cycle"))  # with a space, as users have it
+        for name in ("raw", "preprocessed", "results"):
+            folder = folders.root / name
+            folder.mkdir()
+            setattr(folders, name, folder)
+            patch.setenv(f"nnUNet_{name}", str(folder))
+        patch.setenv("nnUNet_extTrainer", str(EXT_TRAINER_FOLDER))
+        patch.setenv("nnUNet_n_proc_DA", "1")
+        patch.setenv("nnUNet_def_n_proc", "1")
+        yield folders
+
+
+@pytest.fixture(scope="module")
+def preprocessed(environment):
+    phantom = environment.root / "phantom"
+    run_command("nnUNetv2_dualagg phantom --num_training 5 --num_testing 1 --spacing 6 -np 1 -o", phantom)
+    folders = [phantom / f"iSeg-2019-{name}" for name in ("Training", "Testing")]
+    run_command("nnUNetv2_dualagg convert_iseg -d 219 -np 1 -sites", phantom / "sites.csv", "-i", *folders)
+    run_command("nnUNetv2_plan_and_preprocess -d 219 -c 3d_fullres -npfp 1 -np 1 --verify_dataset_integrity")
+    add_tiny_configuration(environment.preprocessed / DATASET / "nnUNetPlans.json")
+    return environment
+
+
+@pytest.fixture(scope="module")
+def trained(preprocessed):
+    run_command(f"nnUNetv2_train 219 3d_tiny 0 -tr {TRAINER} -device cpu")
+    return preprocessed
+
+
+@pytest.fixture(scope="module")
+def predictions(trained):
+    images = trained.raw / DATASET / "imagesTs"
+    line = f"nnUNetv2_predict -d 219 -c 3d_tiny -f 0 -tr {TRAINER} -device cpu -npp 1 -nps 1"
+    run_command(line, "-i", images, "-o", trained.root / "predictions")
+    return trained.root / "predictions"
+
+
+def segmentations(folder):
+    return {file.name: np.asarray(nib.load(file).dataobj) for file in sorted(folder.glob("*.nii.gz"))}
+
+
+def test_training_leaves_a_checkpoint_of_our_network(trained):
+    fold = trained.results / DATASET / MODEL / "fold_0"
+    checkpoint = torch.load(fold / "checkpoint_final.pth", map_location="cpu", weights_only=False)
+    assert checkpoint["trainer_name"] == TRAINER
+    assert checkpoint["current_epoch"] == 1
+    assert any(".pointwise." in key for key in checkpoint["network_weights"])
+    assert json.loads((fold / "validation" / "summary.json").read_text())["foreground_mean"]["Dice"] > 0.3
+
+
+def test_predictions_have_the_tissues_and_the_geometry_of_the_images(predictions, trained):
+    found = segmentations(predictions)
+    images = trained.raw / DATASET / "imagesTs"
+    assert set(found) == {file.name.replace("_0000", "") for file in images.glob("*_0000.nii.gz")}
+    for name, segmentation in found.items():
+        image = nib.load(images / name.replace(".nii.gz", "_0000.nii.gz"))
+        assert segmentation.shape == image.shape
+        np.testing.assert_allclose(nib.load(predictions / name).affine, image.affine, atol=1e-5)
+        assert set(np.unique(segmentation)) == {0, 1, 2, 3}
+
+
+def test_the_model_exported_and_installed_elsewhere_predicts_the_same_voxels(predictions, trained, monkeypatch):
+    archive, elsewhere = trained.root / "model.zip", trained.root / "other results"
+    run_command(f"nnUNetv2_export_model_to_zip -d 219 -c 3d_tiny -tr {TRAINER} -f 0 -o", archive)
+    elsewhere.mkdir()
+    monkeypatch.setenv("nnUNet_results", str(elsewhere))
+    run_command("nnUNetv2_install_pretrained_model_from_zip", archive)
+    model, output = elsewhere / DATASET / MODEL, trained.root / "predictions elsewhere"
+    images = trained.raw / DATASET / "imagesTs"
+    line = "nnUNetv2_predict_from_modelfolder -f 0 -device cpu -npp 1 -nps 1"
+    run_command(line, "-i", images, "-o", output, "-m", model)
+    expected, found = segmentations(predictions), segmentations(output)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_find_best_configuration_knows_our_trainer(trained):
+    run_command(f"nnUNetv2_find_best_configuration 219 -c 3d_tiny -tr {TRAINER} -f 0 --disable_ensembling -np 1")
+    found = json.loads((trained.results / DATASET / "inference_information.json").read_text())
+    assert found["best_model_or_ensemble"]["selected_model_or_models"][0]["trainer"] == TRAINER
+
+
+def test_training_goes_on_from_a_checkpoint(trained, monkeypatch):
+    """nnU-Net's --c on our trainer: a second epoch after the first."""
+    model = trained.results / DATASET / MODEL
+    longer = trained.results / DATASET / MODEL.replace("1epoch", "5epochs")
+    shutil.copytree(model, longer)
+    fold = longer / "fold_0"
+    shutil.rmtree(fold / "validation")
+    (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
+    monkeypatch.setattr(nnUNetTrainerDualAgg_5epochs, "length", 2)
+    run_command("nnUNetv2_train 219 3d_tiny 0 -tr nnUNetTrainerDualAgg_5epochs -device cpu --c")
+    checkpoint = torch.load(fold / "checkpoint_final.pth", map_location="cpu", weights_only=False)
+    assert checkpoint["current_epoch"] == 2
+    losses = checkpoint["logging"]["train_losses"]
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
