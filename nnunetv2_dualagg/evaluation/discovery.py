@@ -1,7 +1,7 @@
 """Matching references, predictions, images and sites by file name."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nnunetv2_dualagg.errors import UserError
@@ -41,21 +41,27 @@ def find_cases(
     site_of = None if sites is None else load_sites(sites)
     channels = {} if images is None else _channels(images, labels)
 
+    expected = {method: _usual_number(of_method.values()) for method, of_method in runs.items()}
+    names = {*references, *(name for of_method in runs.values() for files in of_method.values() for name in files)}
+
     cases, problems = [], []
-    for name in sorted({*references, *(case for found in runs.values() for files in found.values() for case in files)}):
-        found = {
-            m: {run: files[name] for run, files in of_method.items() if name in files} for m, of_method in runs.items()
-        }
-        problem = _problem(name, reference, references, predictions, found, runs)
-        if not problem and site_of is not None and name not in site_of:
-            problem = f"{sites} gives no site for case {name}"
-        if not problem and images is not None and name not in channels:
-            problem = f"{images} holds no image of case {name} ({name}_0000{labels.file_ending})"
-        if problem:
-            problems.append(problem)
-            continue
-        site = ALL_SITES if site_of is None else site_of[name]
-        cases.append(Case(name, site, references[name], found, channels.get(name, ())))
+    for name in sorted(names):
+        found = {method: _files(name, of_method) for method, of_method in runs.items()}
+        wrong = [method for method in found if len(found[method]) != expected[method]]
+        if name not in references:
+            file = next(file for files in found.values() for file in files.values())
+            problems.append(f"{file} has no reference of the same name in {reference}")
+        elif wrong:
+            folders = ", ".join(map(str, predictions[wrong[0]]))
+            number = f"{len(found[wrong[0]])} of {folders}, expected {expected[wrong[0]]} like the others"
+            problems.append(f"case {name} of method {wrong[0]} lies in {number}")
+        elif site_of is not None and name not in site_of:
+            problems.append(f"{sites} gives no site for case {name}")
+        elif images is not None and name not in channels:
+            problems.append(f"{images} holds no image of case {name} ({name}_0000{labels.file_ending})")
+        else:
+            site = ALL_SITES if site_of is None else site_of[name]
+            cases.append(Case(name, site, references[name], found, channels.get(name, ())))
     if problems and not skip_missing:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UserError(f"{problems[0]}{more}; leave such cases out with --skip-missing")
@@ -64,27 +70,14 @@ def find_cases(
     return cases, problems
 
 
-def _problem(
-    name: str,
-    reference: Path,
-    references: Mapping[str, Path],
-    predictions: Mapping[str, Sequence[Path]],
-    found: Mapping[str, Mapping[str, Path]],
-    runs: Mapping[str, Mapping[str, Mapping[str, Path]]],
-) -> str | None:
-    if name not in references:
-        method = next(method for method in found if found[method])
-        return f"{next(iter(found[method].values()))} has no reference of the same name in {reference}"
-    for method, files in found.items():
-        # the commonest number of folders that a case lies in: 1 for folds, all of them for seeds
-        counts = Counter(case for cases in runs[method].values() for case in cases)
-        expected = Counter(counts.values()).most_common(1)[0][0]
-        if len(files) != expected:
-            folders = ", ".join(map(str, predictions[method]))
-            return (
-                f"case {name} of method {method} lies in {len(files)} of {folders}, expected {expected} like the others"
-            )
-    return None
+def _usual_number(runs: Iterable[Iterable[str]]) -> int:
+    """In how many folders most cases lie: 1 for the folds of a cross-validation, all of them for seeds."""
+    counts = Counter(name for files in runs for name in files)
+    return Counter(counts.values()).most_common(1)[0][0]
+
+
+def _files(name: str, runs: Mapping[str, Mapping[str, Path]]) -> dict[str, Path]:
+    return {run: files[name] for run, files in runs.items() if name in files}
 
 
 def _runs(method: str, folders: Sequence[Path], ending: str) -> dict[str, dict[str, Path]]:

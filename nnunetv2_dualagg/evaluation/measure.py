@@ -44,7 +44,7 @@ def measure(cases: Sequence[Case], labels: Labels, num_threads: int = 1) -> list
     Raises:
         UserError: a file cannot be read, or does not fit its reference.
     """
-    results = _run(cases, labels, min(num_threads, len(cases)))
+    results = _run(cases, labels, max(1, num_threads))
     done = list(tqdm(results, total=len(cases), desc="Measuring", unit="case"))
     order = {case.name: index for index, case in enumerate(cases)}
     return sorted(done, key=lambda measured: order[measured.case.name])

@@ -97,7 +97,7 @@ def surface_distances(
     try:
         from monai.metrics import get_mask_edges, get_surface_distance
     except ImportError as error:
-        raise UserError("surface distances need MONAI; type: pip install nnunetv2-dualagg[report]") from error
+        raise UserError("surface distances need MONAI; install this package with its extra [report]") from error
 
     if not (reference.any() and prediction.any()):
         return np.empty(0), np.empty(0)

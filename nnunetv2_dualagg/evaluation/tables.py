@@ -10,6 +10,7 @@ import pandas as pd
 from nnunetv2_dualagg.evaluation.aggregate import ALL_SITES, MEAN
 from nnunetv2_dualagg.evaluation.metrics import ASD, DICE, HD, MEASURES, Measure
 
+PERCENT = Measure("dice", "Dice [%]", "higher", 1)
 OURS = "this comparison"
 NO_VALUE = "-"
 PUBLISHED_TISSUES = {"CSF", "GM", "WM"}
@@ -50,11 +51,12 @@ def make_tables(summarised: pd.DataFrame) -> list[Table]:
     sites = list(summarised["site"].unique())
     overall = summarised[summarised["site"] == sites[-1]]
     text = f"{CELL}; HD: maximum Hausdorff distance, the nearest to the challenge's MHD. {NOTE}"
-    table1 = _with_published(_cells(overall, ["method"], single, triple), 1)
-    table2 = _with_published(_cells(summarised, ["site", "method"], single, triple), 2)
-    table3 = _with_published(_cells(overall, ["method"], tissues, (DICE,), percent=True), 3)
+    table1 = _wide(_with_published(_cells(overall, triple), 1), ["method", "data"], single, triple)
+    table2 = _wide(_with_published(_cells(summarised, triple), 2), ["site", "method", "data"], single, triple)
+    table3 = _wide(_with_published(_cells(overall, (PERCENT,)), 3), ["method", "data"], tissues, (PERCENT,))
+    dice = _wide(_cells(summarised, (DICE,)), ["site", "cases", "method"], tissues, (DICE,))
     return [
-        Table("dice", "Dice", f"Dice, {CELL}", _cells(summarised, ["site", "cases", "method"], tissues, (DICE,))),
+        Table("dice", "Dice", f"Dice, {CELL}", dice),
         Table("table1", "Accuracy over all cases", text, table1),
         Table("table2", "Accuracy per site", text, table2),
         Table("table3", "Dice in percent", f"Dice in percent, {CELL}. {NOTE}", table3),
@@ -94,13 +96,13 @@ def statistics_table(statistics: pd.DataFrame) -> Table:
     return Table("differences", "Differences between methods", caption, pd.DataFrame(rows))
 
 
-def mean_and_sd(row: pd.Series, digits: int, factor: float = 1) -> str:
+def mean_and_sd(row: pd.Series, digits: int) -> str:
     """``mean ± SD`` of a row of the summary, and how many cases had no value, such as ``0.834 ± 0.012 (1 empty)``."""
     if pd.isna(row["mean"]):
         return NO_VALUE
-    text = f"{row['mean'] * factor:.{digits}f}"
+    text = f"{row['mean']:.{digits}f}"
     if not pd.isna(row["sd"]):
-        text += f" ± {row['sd'] * factor:.{digits}f}"
+        text += f" ± {row['sd']:.{digits}f}"
     return f"{text} ({row['empty']} empty)" if row["empty"] else text
 
 
@@ -135,26 +137,52 @@ def write_table(table: Table, folder: Path) -> None:
     (folder / f"{table.name}.tex").write_text(as_latex(table), encoding="utf-8")
 
 
-def _cells(
-    summarised: pd.DataFrame,
-    rows: Sequence[str],
-    tissues: Sequence[str],
-    measures: Sequence[Measure],
-    percent: bool = False,
-) -> pd.DataFrame:
-    """``mean ± SD`` with a row per site or method and a column per tissue and measure."""
+def _cells(summarised: pd.DataFrame, measures: Sequence[Measure]) -> pd.DataFrame:
+    """The summary of some measures in long form, with the text of each cell."""
     parts = []
     for measure in measures:
         part = summarised[summarised["measure"] == measure.key]
-        digits, factor = (1, 100) if percent else (measure.digits, 1)
-        parts.append(part.assign(measure=measure.title, cell=part.apply(mean_and_sd, axis=1, args=(digits, factor))))
-    long = pd.concat(parts)
-    wide = long.pivot_table(index=list(rows), columns=["tissue", "measure"], values="cell", aggfunc="first", sort=False)
-    wide = wide[[(tissue, measure.title) for tissue in tissues for measure in measures]]
+        if measure is PERCENT:
+            part = part.assign(mean=100 * part["mean"], sd=100 * part["sd"])
+        cells = [mean_and_sd(row, measure.digits) for _, row in part.iterrows()]
+        parts.append(part.assign(measure=measure.title, data=OURS, cell=cells))
+    return pd.concat(parts)
+
+
+def _with_published(cells: pd.DataFrame, table: int) -> pd.DataFrame:
+    """Append the cells of the paper's table, if the tissues are the paper's."""
+    if set(cells["tissue"]) - {MEAN} != PUBLISHED_TISSUES:
+        return cells
+    published = pd.read_csv(files(__package__) / "published.csv").assign(site=ALL_SITES)
+    published = published[published["table"] == table]
+    parts = [cells]
+    for measure, values in ((DICE, published["dice"]), (ASD, published["asd"]), (PERCENT, 100 * published["dice"])):
+        if measure.title in set(cells["measure"]):
+            text = [_number(value, measure.digits) for value in values]
+            parts.append(published.assign(measure=measure.title, cell=text))
+    return pd.concat(parts)
+
+
+def _wide(
+    cells: pd.DataFrame, rows: Sequence[str], tissues: Sequence[str], measures: Sequence[Measure]
+) -> pd.DataFrame:
+    """A row per site, method and so on; a column per tissue and measure, of one level if there is but one measure."""
+    wide = cells.pivot_table(
+        index=list(rows), columns=["tissue", "measure"], values="cell", aggfunc="first", sort=False
+    )
+    wide = wide[[(tissue, measure.title) for tissue in tissues for measure in measures]].fillna(NO_VALUE)
     if len(measures) == 1:
         wide.columns = wide.columns.droplevel(1)
     wide.columns.names = [None] * wide.columns.nlevels
     return wide.reset_index()
+
+
+def _all_measures(summarised: pd.DataFrame) -> pd.DataFrame:
+    """A row per site, tissue and method, a column per measure."""
+    wide = _cells(summarised, MEASURES).pivot_table(
+        index=["site", "tissue", "method"], columns="measure", values="cell", aggfunc="first", sort=False
+    )
+    return wide.rename_axis(columns=None).reset_index()
 
 
 def _signed(value: float, digits: int) -> str:
@@ -163,35 +191,3 @@ def _signed(value: float, digits: int) -> str:
 
 def _number(value: float, digits: int) -> str:
     return NO_VALUE if pd.isna(value) else f"{value:.{digits}f}"
-
-
-def _all_measures(summarised: pd.DataFrame) -> pd.DataFrame:
-    rows = summarised.assign(digits=summarised["measure"].map({measure.key: measure.digits for measure in MEASURES}))
-    rows["cell"] = [mean_and_sd(row, row["digits"]) for _, row in rows.iterrows()]
-    wide = rows.pivot_table(
-        index=["site", "tissue", "method"], columns="measure", values="cell", aggfunc="first", sort=False
-    )
-    return wide.rename(columns={m.key: m.title for m in MEASURES}).rename_axis(columns=None).reset_index()
-
-
-def _with_published(frame: pd.DataFrame, table: int) -> pd.DataFrame:
-    """Append the rows of the paper's table, if the tissues are the paper's."""
-    two_levels = frame.columns.nlevels == 2
-    column = ("data", "") if two_levels else "data"
-    frame.insert(1 if "site" not in flat_columns(frame) else 2, column, OURS)
-    names = flat_columns(frame)
-    found = {column[0] if two_levels else column for column in frame.columns}
-    if not found >= PUBLISHED_TISSUES:
-        return frame
-    published = pd.read_csv(files(__package__) / "published.csv")
-    rows = []
-    for (data, method), group in published[published["table"] == table].groupby(["data", "method"], sort=False):
-        row = dict.fromkeys(names, NO_VALUE) | {"site": ALL_SITES, "method": method, "data": data}
-        for _, cell in group.iterrows():
-            if two_levels:
-                values = {f"{cell['tissue']} {DICE.title}": cell["dice"], f"{cell['tissue']} {ASD.title}": cell["asd"]}
-                row |= {name: f"{value:.3f}" for name, value in values.items() if not pd.isna(value)}
-            else:
-                row[cell["tissue"]] = f"{100 * cell['dice']:.1f}"
-        rows.append([row[name] for name in names])
-    return pd.concat([frame, pd.DataFrame(rows, columns=frame.columns)], ignore_index=True)

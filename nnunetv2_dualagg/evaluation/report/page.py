@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
@@ -82,11 +81,13 @@ def _asset(name: str) -> str:
 
 
 def _bodies(table: Table) -> list[list[list[str]]]:
-    """The rows, first ours and then the published ones, so that sorting can keep them apart."""
+    """The rows, ours and the published ones apart, so that sorting can keep them apart."""
     rows = table.frame.astype(str).to_numpy().tolist()
     names = flat_columns(table.frame)
-    ours = np.array([row[names.index("data")] == OURS for row in rows]) if "data" in names else np.ones(len(rows), bool)
-    return [[row for row, mine in zip(rows, ours, strict=True) if mine is np.bool_(wanted)] for wanted in (True, False)]
+    if "data" not in names:
+        return [rows]
+    ours = [row for row in rows if row[names.index("data")] == OURS]
+    return [ours, [row for row in rows if row not in ours]]
 
 
 def _without_data(view: View, index: int) -> dict:

@@ -77,7 +77,7 @@ def make_views(
     """
     chosen = choose_cases(scores)
     results = {result.case.name: result for result in measured}
-    with ThreadPoolExecutor(num_threads) as pool:
+    with ThreadPoolExecutor(max(1, num_threads)) as pool:
         jobs = pool.map(lambda row: _view(results[row["case"]], labels, row), chosen)
         views = list(tqdm(jobs, total=len(chosen), desc="Preparing the viewer", unit="case"))
     kept, room = [], LIMIT
@@ -118,7 +118,9 @@ def _view(result: Measured, labels: Labels, record: Mapping) -> View:
     first_runs = {method: next(iter(runs.values())) for method, runs in case.predictions.items()}
     segmentations = {method: read_segmentation(file, labels).ras for method, file in first_runs.items()}
     box = _bounding_box(np.any([reference.ras, *segmentations.values()], axis=0))
-    affine = np.diag([*ras_spacing(reference.properties), 1.0])
+    spacing = ras_spacing(reference.properties)
+    flat = [1.0 if size == 1 else step for size, step in zip(reference.ras.shape, spacing, strict=True)]
+    affine = np.diag([*flat, 1.0])  # nnU-Net gives 2-D images an axis with a spacing of metres
 
     names = labels.channels or ("image",)
     layers = []
