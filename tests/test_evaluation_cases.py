@@ -171,6 +171,13 @@ def test_an_unreadable_file_is_named(tmp_path, labels):
         read_image(file, labels)
 
 
+def test_the_first_row_of_a_two_dimensional_image_is_on_top(tmp_path, labels):
+    array = np.zeros((5, 6), np.uint8)
+    array[0, 5] = 1  # upper right
+    write_image(tmp_path / "flat.nii.gz", array)
+    assert np.argwhere(read_segmentation(tmp_path / "flat.nii.gz", labels).ras).tolist() == [[5, 4, 0]]
+
+
 def test_pictures_are_turned_to_anatomical_axes(tmp_path, labels):
     array = np.zeros((4, 5, 6), np.uint8)
     array[3, 0, 0] = 1  # the uppermost slice; first row and column

@@ -13,7 +13,9 @@ def affine(properties: Mapping) -> np.ndarray:
         return np.asarray(stuff.get("reoriented_affine", stuff["original_affine"]))
     matrix = np.diag([*properties["spacing"][::-1], 1.0])
     itk = properties.get("sitk_stuff", {})
-    if len(itk.get("origin", ())) == 3:  # not for 2-D images
+    if len(itk.get("origin", ())) != 3:
+        matrix[1, 1] *= -1  # the first row of a 2-D image is its uppermost
+    else:
         lps_to_ras = np.diag([-1.0, -1.0, 1.0])
         matrix[:3, :3] = lps_to_ras @ np.reshape(itk["direction"], (3, 3)) @ matrix[:3, :3]
         matrix[:3, 3] = lps_to_ras @ itk["origin"]
