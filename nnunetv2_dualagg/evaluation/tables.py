@@ -92,7 +92,10 @@ def statistics_table(statistics: pd.DataFrame) -> Table:
                 "SD over runs": " and ".join(spreads),
             }
         )
-    caption = "Mean paired differences over cases, bootstrap interval, Wilcoxon signed-rank test, Cohen's d of pairs"
+    caption = (
+        "Mean paired differences over cases, bootstrap interval, Wilcoxon signed-rank test, Cohen's d of pairs, "
+        "and the SD over each method's folds or seeds where these share their cases"
+    )
     return Table("differences", "Differences between methods", caption, pd.DataFrame(rows))
 
 
