@@ -1,5 +1,6 @@
 """Small datasets of nnU-Net, on disk."""
 
+import copy
 import json
 import multiprocessing
 from multiprocessing.pool import ThreadPool
@@ -14,14 +15,25 @@ LABELS = {"background": 0, "CSF": 1, "GM": 2, "WM": 3}
 
 
 def set_folders(tmp_path, monkeypatch):
-    """nnU-Net's three folders; its worker processes, which take seconds to start, become threads."""
+    """nnU-Net's three folders."""
     folders = SimpleNamespace(**{name: tmp_path / f"nnUNet_{name}" for name in ("raw", "preprocessed", "results")})
     for name, folder in vars(folders).items():
         folder.mkdir()
         monkeypatch.setenv(f"nnUNet_{name}", str(folder))
-    monkeypatch.setattr(multiprocessing, "get_context", lambda method: SimpleNamespace(Pool=ThreadPool))
-    monkeypatch.setattr(utils, "Pool", ThreadPool)
     return folders
+
+
+def use_threads(monkeypatch):
+    """Let nnU-Net use threads in place of its pools of processes, which take seconds to start."""
+    get_context = multiprocessing.get_context
+
+    def with_thread_pool(method=None):
+        context = copy.copy(get_context(method))
+        context.Pool = ThreadPool
+        return context
+
+    monkeypatch.setattr(multiprocessing, "get_context", with_thread_pool)
+    monkeypatch.setattr(utils, "Pool", ThreadPool)
 
 
 def write_dataset(

@@ -8,7 +8,7 @@ import torch
 from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset, preprocess_dataset
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from planning_data import pretend_geometry, set_folders, write_dataset, write_dataset_with_fingerprint
+from planning_data import pretend_geometry, set_folders, use_threads, write_dataset, write_dataset_with_fingerprint
 
 from nnunetv2_dualagg.architectures import DualAggUNet
 from nnunetv2_dualagg.errors import UserError
@@ -20,6 +20,7 @@ LARGE = ((96, 128, 160), (1.0, 1.0, 1.0))
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
+    use_threads(monkeypatch)
     return set_folders(tmp_path, monkeypatch)
 
 
@@ -211,10 +212,10 @@ def test_planning_again_changes_nothing_unless_asked(dataset):
     plan_dataset(1)
     assert file.read_text() == before
     with pytest.raises(UserError, match=r"exists already and differs.*--overwrite"):
-        plan_dataset(1, overwrite_target_spacing=(2, 2, 2))
+        plan_dataset(1, overwrite_target_spacing=(1.5, 1.5, 1.5))
     assert file.read_text() == before
-    plan_dataset(1, overwrite_target_spacing=(2, 2, 2), overwrite=True)
-    assert configurations(file)["3d_fullres"]["spacing"] == [2, 2, 2]
+    plan_dataset(1, overwrite_target_spacing=(1.5, 1.5, 1.5), overwrite=True)
+    assert configurations(file)["3d_fullres"]["spacing"] == [1.5, 1.5, 1.5]
     assert [f.name for f in file.parent.glob(".*")] == []
 
 
@@ -258,10 +259,16 @@ def test_bad_options(folders, options, sentence):
         plan_dataset(1, **options)
 
 
-def test_memory_in_which_no_network_fits(dataset, folders):
-    with pytest.raises(UserError, match="no network for Dataset001_Boxes fits 1e-06 GB"):
-        plan_dataset(1, gpu_memory_target=1e-6)
+def test_memory_that_is_too_small_for_any_network(dataset, folders):
+    with pytest.raises(UserError, match=r"fewer than the 3 stages .* GPU memory target is too low"):
+        plan_dataset(1, gpu_memory_target=0.001)
     assert not list((folders.preprocessed / dataset).glob("*Plans.json"))
+
+
+def test_images_too_small_for_any_network(folders):
+    write_dataset_with_fingerprint(folders.raw, shape=(12, 12, 12), channels=("T1",))
+    with pytest.raises(UserError, match="the images are too small"):
+        plan_dataset(1)
 
 
 def test_missing_data(folders, monkeypatch):

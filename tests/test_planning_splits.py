@@ -2,7 +2,7 @@ import json
 
 import pytest
 from nnunetv2.utilities.crossval_split import generate_crossval_split
-from planning_data import set_folders, write_dataset
+from planning_data import set_folders, use_threads, write_dataset
 
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.errors import UserError
@@ -15,6 +15,7 @@ NAME = "Dataset001_Boxes"
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
+    use_threads(monkeypatch)
     folders = set_folders(tmp_path, monkeypatch)
     write_dataset(folders.raw, cases=10, shape=(4, 4, 4), channels=("T1",))
     return folders
@@ -111,6 +112,13 @@ def test_split_of_the_raw_dataset_goes_before(folders, file):
         write_splits(NAME, leave_one_out(CASES))
     write_splits(NAME, nnunet_default(CASES))
     assert file.exists()
+
+
+def test_a_file_that_is_no_split(folders, file):
+    file.parent.mkdir()
+    file.write_text("{")
+    with pytest.raises(UserError, match="is not JSON"):
+        write_splits(NAME, leave_one_out(CASES), overwrite=True)
 
 
 def test_training_cases_without_the_raw_dataset(folders, monkeypatch):

@@ -42,8 +42,8 @@ def plan_dataset(
         The plans file, in the dataset's folder below nnUNet_preprocessed.
 
     Raises:
-        UserError: the dataset, its raw data or its fingerprint is missing, an option is out of range, or the plans
-            exist already with another content.
+        UserError: the dataset, its raw data or its fingerprint is missing, an option is out of range, images or memory
+            are too small for a network, or the plans exist already with another content.
     """
     name = dataset_name(dataset)
     _check_options(gpu_memory_target, overwrite_target_spacing, plans_name, preprocessor_name)
@@ -57,13 +57,7 @@ def plan_dataset(
             None if overwrite_target_spacing is None else [float(s) for s in overwrite_target_spacing],
             overwrite=overwrite,
         )
-        try:
-            planner.plan_experiment()
-        except ValueError as error:  # from the network: it has been shrunk to less than two stages
-            raise UserError(
-                f"no network for {name} fits {gpu_memory_target:g} GB of GPU memory, or its images are smaller than "
-                f"8 voxels ({error})"
-            ) from error
+        planner.plan_experiment()
     return planner.plans_file
 
 

@@ -1,6 +1,7 @@
 """Plans for the dual aggregation network: nnU-Net's experiment planner with another network."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.paths import nnUNet_preprocessed
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunetv2_dualagg.architectures import DualAggUNet
@@ -39,10 +41,11 @@ class DualAggPlanner(ExperimentPlanner):
 
     Topology, features and convolutions a stage are those of nnU-Net's PlainConvUNet. Patch and batch size follow from
     nnU-Net's own reference values, 560e6 (3-D) and 85e6 (2-D) values that convolutions put out, at 8 GB. They were set
-    with PlainConvUNet, and they hold here too: per value counted, autograd saves 1.97 values in PlainConvUNet, 1.95 in
-    ResidualEncoderUNet, 1.9 in DualAggUNet and up to 2.1 where a small 2-D map makes channel attention's weights count
-    (half precision, 9 patches from 192x160 to 128x128x128). For comparison, nnU-Net's planner for its
-    ResidualEncoderUNet raises the references by 21 % (3-D), so that the patch stays the same and the memory grows.
+    with PlainConvUNet, and they mean the same memory here: per value counted, autograd saves 1.97 values in
+    PlainConvUNet, 1.95 in ResidualEncoderUNet, 1.90 to 1.99 in DualAggUNet and at most 2.12 for 2-D maps of 256x256 or
+    less, where channel attention's weights count (half precision, nine patches up to 128x128x128; GPU peaks were not
+    measured). nnU-Net's planner for ResidualEncoderUNet chose otherwise: it raises the 3-D reference by 21 %, so that
+    the patch stays that of PlainConvUNet and the memory grows.
 
     Args:
         dataset_name_or_id: the dataset's number or full name.
@@ -76,10 +79,30 @@ class DualAggPlanner(ExperimentPlanner):
         self.overwrite = overwrite
 
     @staticmethod
-    def static_estimate_VRAM_usage(*args: Any, **kwargs: Any) -> int:
-        """nnU-Net's estimate, of a network whose weights are never allocated: a tenth of a second a patch size."""
+    def static_estimate_VRAM_usage(
+        patch_size: Sequence[int],
+        input_channels: int,
+        output_channels: int,
+        arch_class_name: str,
+        arch_kwargs: dict[str, Any],
+        arch_kwargs_req_import: Sequence[str],
+    ) -> int:
+        """nnU-Net's estimate (values that convolutions put out), without allocating the network's weights.
+
+        Raises:
+            UserError: the network has fewer than 3 stages. nnU-Net's deep supervision gives the lowest output no
+                weight, so with a single output the loss would be NaN.
+        """
+        if arch_kwargs["n_stages"] < 3:
+            raise UserError(
+                f"patches of {'x'.join(map(str, patch_size))} voxels leave fewer than the 3 stages that nnU-Net's deep "
+                f"supervision needs: the images are too small, or the GPU memory target is too low"
+            )
         with torch.device("meta"):
-            return ExperimentPlanner.static_estimate_VRAM_usage(*args, **kwargs)
+            network = get_network_from_plans(
+                arch_class_name, arch_kwargs, arch_kwargs_req_import, input_channels, output_channels, allow_init=False
+            )
+        return network.compute_conv_feature_map_size(patch_size)
 
     def save_plans(self, plans: dict[str, Any]) -> None:
         """Complete the plans and write them, all or nothing; configurations that the user has added are kept.
@@ -114,7 +137,7 @@ class DualAggPlanner(ExperimentPlanner):
         return Path(nnUNet_preprocessed.require()) / self.dataset_name
 
     def _keep_added_configurations(self, old: dict[str, Any], plans: dict[str, Any]) -> None:
-        planner = old["experiment_planner_used"]
+        planner = old.get("experiment_planner_used")
         if planner != plans["experiment_planner_used"]:
             raise UserError(f"{self.plans_file} was written by {planner}; choose another name (-overwrite_plans_name)")
         added = {name: c for name, c in old["configurations"].items() if name not in _PLANNED}

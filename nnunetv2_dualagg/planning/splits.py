@@ -116,7 +116,12 @@ def check_raw_splits(name: str, splits: Splits) -> None:
 
 
 def _read(file: Path) -> Splits | None:
-    return json.loads(file.read_text()) if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file} is not JSON ({error}); expected a list of folds: remove it first") from error
 
 
 def _as_sets(splits: Splits) -> list[tuple[set[str], set[str]]]:
