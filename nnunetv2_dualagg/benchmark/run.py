@@ -22,6 +22,7 @@ from nnunetv2_dualagg.benchmark.training import TrainingStep, make_loss
 from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.files import new_file
 
+COMPILE_VARIABLE = "nnUNet_compile"
 PACKAGES = ("nnunetv2_dualagg", "nnunetv2", "dynamic_network_architectures", "torch")
 
 
@@ -67,7 +68,13 @@ def benchmark(
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "machine": describe_machine(where),
             "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
-            "options": {"setting": name, "device": device, "repeats": repeats, "volume_repeats": volume_repeats},
+            "options": {
+                "setting": name,
+                "device": device,
+                "torch_compile": uses_compile(where),
+                "repeats": repeats,
+                "volume_repeats": volume_repeats,
+            },
             "setting": asdict(setting),
         }
         try:
@@ -88,9 +95,9 @@ def measure_networks(
     setting: Setting, device: torch.device, repeats: int, volume_repeats: int
 ) -> dict[str, dict[str, Any]]:
     """Parameters, FLOPs, training step, peak memory, inference of a patch and of a volume, by network."""
-    compiled = device.type == "cuda"  # as nnU-Net does by default
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # likewise
+        torch.backends.cudnn.benchmark = True  # as nnUNetv2_train and nnUNetv2_predict do
+    compiled = uses_compile(device)
     results: dict[str, dict[str, Any]] = {name: {"flops": count_flops(name, setting)[0]} for name in NETWORKS}
     loss = make_loss(len(setting.strides) - 1, compiled)  # one for all, so that it is compiled once
     steps = {name: TrainingStep(name, setting, device, loss, compiled) for name in NETWORKS}
@@ -107,6 +114,12 @@ def measure_networks(
     volumes = {name: network.predict_volume for name, network in networks.items()}
     _note(results, "volume", interleaved_times(volumes, volume_repeats, device, "inference of a volume", warm_up=0))
     return results
+
+
+def uses_compile(device: torch.device) -> bool:
+    """nnU-Net's rule for training: on CUDA, unless its environment variable says no."""
+    setting = os.environ.get(COMPILE_VARIABLE, "true")
+    return device.type == "cuda" and setting.lower() in ("true", "1", "t")
 
 
 def _print(*tables: str) -> None:

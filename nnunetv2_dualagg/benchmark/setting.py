@@ -30,7 +30,7 @@ class Setting:
         batch_size: of a training step; inference takes one patch at a time.
         volume: size of the image for the sliding window, voxels.
         sides: the position attention is timed on maps of side^3 voxels.
-        naive_sides: so is the one with an N x N matrix, which at side 32 takes 13 GiB in single precision.
+        naive_sides: so is the one with an N x N matrix, on some of them; side 32 takes 12 GiB in single precision.
     """
 
     features: tuple[int, ...]

@@ -44,30 +44,29 @@ def parts_table(parts: dict[str, dict[str, float]]) -> str:
 
 
 def attention_table(attention: dict[str, Any]) -> str:
-    """Ours and the naive one by the side of the map, forward and backward."""
+    """Forward and backward by the size of the map: with the default keys, with all keys, and the naive one."""
+    ours, exact, naive = (attention[variant] for variant in ("ours", "exact", "naive"))
     header = (
-        "voxels",
-        "naive/ours time",
-        "naive/ours memory",
-        "time per previous",
+        "map",
+        "naive/exact time",
+        "memory",
+        "ours/row above",
         "ours",
+        "memory",
+        "exact",
         "memory",
         "naive",
         "memory",
     )
-    rows, previous = [], None
-    for side, ours in attention["ours"].items():
-        naive = attention["naive"].get(side)
-        rows.append(
-            (
-                f"{side}^3",
-                f"{naive['seconds'] / ours['seconds']:.1f}x" if naive else "",
-                f"{naive['peak_bytes'] / ours['peak_bytes']:.1f}x" if naive else "",
-                f"{ours['seconds'] / previous:.1f}x" if previous else "",
-                *(_time_and_memory(ours) + _time_and_memory(naive)),
-            )
-        )
-        previous = ours["seconds"]
+    rows, above = [], None
+    for side in ours:
+        compared = ("", "")
+        if side in naive:
+            compared = tuple(f"{naive[side][key] / exact[side][key]:.1f}x" for key in ("seconds", "peak_bytes"))
+        growth = f"{ours[side]['seconds'] / above:.1f}x" if above else ""
+        absolute = [cell for values in (ours, exact, naive) for cell in _time_and_memory(values.get(side))]
+        rows.append((f"{side}^3", *compared, growth, *absolute))
+        above = ours[side]["seconds"]
     return markdown(header, rows)
 
 
