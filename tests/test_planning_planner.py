@@ -11,6 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from planning_data import pretend_geometry, set_folders, use_threads, write_dataset, write_dataset_with_fingerprint
 
 from nnunetv2_dualagg.architectures import DualAggUNet
+from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.planning.plan import describe_plans, plan_dataset
 from nnunetv2_dualagg.planning.planner import DualAggPlanner
@@ -230,6 +231,20 @@ def test_configurations_of_the_user_are_kept_and_outdated_ones_are_not(folders, 
     planned = configurations(file)
     assert planned["mine"] == mine
     assert "3d_lowres" not in planned
+
+
+def test_command(dataset, folders, capsys):
+    write_dataset_with_fingerprint(folders.raw, number=2, channels=("T1",))
+    options = "-gpu_memory_target 4 -overwrite_target_spacing 1 1 1.25 -overwrite_plans_name Mine"
+    assert main(["plan", "-d", "1", "Dataset002_Boxes", *options.split()]) == 0
+    for name in (dataset, "Dataset002_Boxes"):
+        planned = configurations(folders.preprocessed / name / "Mine.json")
+        assert planned["3d_fullres"]["spacing"] == [1.25, 1, 1]  # nnU-Net puts the coarsest axis first
+    printed = capsys.readouterr().out
+    assert "nnUNetv2_preprocess -d 2 -plans_name Mine -c 3d_fullres" in printed
+    assert "Attempting" not in printed
+    assert main(["plan", "-d", "3"]) == 1
+    assert "there is no dataset 3" in capsys.readouterr().err
 
 
 def test_plans_of_another_planner_are_safe(dataset, folders):

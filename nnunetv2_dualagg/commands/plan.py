@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-overwrite_target_spacing",
         nargs=3,
         type=float,
-        metavar="MM",
-        help="voxel size in the order of the image's axes; default: the median of the data",
+        metavar=("Z", "Y", "X"),
+        help="voxel size in mm; default: the median of the data",
     )
     parser.add_argument(
         "-overwrite_plans_name",

@@ -32,7 +32,7 @@ def plan_dataset(
     Args:
         dataset: the dataset's number or full name.
         gpu_memory_target: GPU memory that training may take, in GB.
-        overwrite_target_spacing: voxel size in mm, in the order of the image's axes; None for the data's median.
+        overwrite_target_spacing: voxel size z, y, x in mm; None for the data's median.
         plans_name: name of the plans.
         preprocessor_name: name of a preprocessor class of nnU-Net.
         overwrite: replace existing plans of another content.

@@ -52,7 +52,7 @@ class DualAggPlanner(ExperimentPlanner):
         gpu_memory_target_in_gb: GPU memory that training may take, in GB.
         preprocessor_name: name of a preprocessor class of nnU-Net.
         plans_name: name of the plans, that is, of the file without ``.json``.
-        overwrite_target_spacing: voxel size in mm, in the order of the image's axes; None for the data's median.
+        overwrite_target_spacing: voxel size z, y, x in mm; None for the data's median.
         suppress_transpose: keep the order of axes instead of putting the coarsest first.
         overwrite: replace existing plans of another content.
     """
