@@ -70,7 +70,7 @@ def _executable(name: str) -> str:
 
 
 def _wait(process: subprocess.Popen, log: Path) -> int:
-    with tqdm(bar_format="  {elapsed}  {postfix}", dynamic_ncols=True) as bar:
+    with tqdm(bar_format="  {elapsed}{postfix}", dynamic_ncols=True) as bar:
         while True:
             try:
                 return process.wait(timeout=1)
