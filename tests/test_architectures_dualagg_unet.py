@@ -152,7 +152,7 @@ def norm(channels):
     return 2 * channels
 
 
-def dual_attention(c, embed=8):
+def dual_attention(c, embed=16):
     return norm(c) + conv(c, embed, 1) + conv(c, 2 * embed, 1) + conv(embed, c, 1) + conv(2 * c, c, 1) + 1
 
 
