@@ -159,7 +159,9 @@ def test_pooling_averages_incomplete_cells_too(size, max_tokens):
     assert_equal_to(reference.average_pool(x, factors), pool_to(x, max_tokens), 1e-6)
 
 
-@pytest.mark.parametrize(("channels", "embed"), [(8, 16), (32, 16), (64, 16), (96, 16), (128, 32), (256, 64), (320, 80)])
+@pytest.mark.parametrize(
+    ("channels", "embed"), [(8, 16), (32, 16), (64, 16), (96, 16), (128, 32), (256, 64), (320, 80)]
+)
 def test_flash_kernels_get_multiples_of_16(channels, embed):
     assert embed_channels(channels) == embed
 
