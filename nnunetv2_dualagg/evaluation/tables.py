@@ -56,10 +56,10 @@ def make_tables(summarised: pd.DataFrame) -> list[Table]:
     table3 = _wide(_with_published(_cells(overall, (PERCENT,)), 3), ["method", "data"], tissues, (PERCENT,))
     dice = _wide(_cells(summarised, (DICE,)), ["site", "cases", "method"], tissues, (DICE,))
     return [
-        Table("dice", "Dice", f"Dice, {CELL}", dice),
+        Table("dice", "Dice per site", f"Dice, {CELL}", dice),
         Table("table1", "Accuracy over all cases", text, table1),
         Table("table2", "Accuracy per site", text, table2),
-        Table("table3", "Dice in percent", f"Dice in percent, {CELL}. {NOTE}", table3),
+        Table("table3", "As in the ablation of the paper", f"Dice in percent, {CELL}. {NOTE}", table3),
         Table("measures", "All measures", CELL, _all_measures(summarised)),
     ]
 
