@@ -1,7 +1,6 @@
 """From the challenge's files to nnU-Net and back: the same voxels at the same indices, byte for byte."""
 
 import json
-import subprocess
 import zipfile
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from iseg_files import CODING_2017, SHAPES, SMALL, set_nnunet_folders, write_image, write_iseg, write_subject
+from nnunet_commands import run_command
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -94,24 +94,15 @@ def test_full_size_replica(tmp_path, raw, year):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("year", [2017, 2019])
-def test_with_nnunets_own_commands_and_a_network(tmp_path, raw, year):
+def test_with_nnunets_own_commands_and_a_network(tmp_path, raw, capfd, year):
     """Convert, plan and preprocess with the integrity check, predict with an untrained network, submit."""
     coding = CODING_2017 if year == 2017 else None
     folders, _ = write_iseg(tmp_path / "in", year, (1, 2, 12, 14), coding=coding, fourth=True, shape=(40, 48, 56))
     dataset = convert_iseg(folders, 219)
-    command = [
-        "nnUNetv2_plan_and_preprocess",
-        "-d",
-        "219",
-        "--verify_dataset_integrity",
-        "-c",
-        "3d_fullres",
-        "-np",
-        "1",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "verify_dataset_integrity Done" in done.stdout
-    assert "Preprocessing cases: 100%" in done.stderr + done.stdout
+    run_command("nnUNetv2_plan_and_preprocess -d 219 --verify_dataset_integrity -c 3d_fullres -npfp 1 -np 1")
+    done = capfd.readouterr()
+    assert "verify_dataset_integrity Done" in done.out
+    assert "Preprocessing cases: 100%" in done.err
 
     plans = PlansManager(str(tmp_path / "nnUNet_preprocessed" / dataset.name / "nnUNetPlans.json"))
     description = json.loads((dataset / "dataset.json").read_text())
