@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nnunetv2_dualagg.architectures.layers import LayerFactory
 
-# Exact for 16x16x16 maps. On a CPU the softmax of 32x32x32 maps would cost a third of a training step; the
+# Exact for 16x16x16 maps. On a CPU the softmax of 32x32x32 maps would dominate a training step; the
 # configuration 3d_paper raises the limit, so that every map of the paper's patch stays exact.
 MAX_KEY_TOKENS = 16**3
 

@@ -49,7 +49,7 @@ class DualAggUNet(AbstractDynamicNetworkArchitectures):
             quarter of the resolution and below, and the lowest one in any case.
         max_key_tokens: number of voxels up to which the position attention is exact.
         concat_skips: concatenate skip connections instead of adding them.
-        checkpointing: recompute each stage in the backward pass: about half the memory, a third more time.
+        checkpointing: recompute each stage in the backward pass: less memory, more time.
 
     Raises:
         ValueError: arguments that contradict each other.

@@ -72,8 +72,8 @@ class PreActivation(nn.Sequential):
     """Normalisation, activation and (where the plans ask for it) dropout.
 
     On a CPU, instance normalisation runs as the group normalisation that it is (one group a channel). PyTorch's own
-    instance norm returns a view there, and the in-place activation behind it makes autograd copy whole maps: forward
-    and backward together take 3 to 6 times as long. On other devices autocast would turn group norm to float32.
+    instance norm returns a view there, and the in-place activation behind it makes autograd copy whole maps, which
+    takes longer than the normalisation itself. On other devices autocast would turn group norm to float32.
     """
 
     def forward(self, x: Tensor) -> Tensor:
