@@ -19,7 +19,7 @@ def test_path_prints_the_folder(capsys):
     assert capsys.readouterr().out.strip() == str(EXT_TRAINER_FOLDER)
 
 
-@pytest.mark.parametrize("name", nnunetv2_dualagg.trainers.__all__)
+@pytest.mark.parametrize("name", [*nnunetv2_dualagg.trainers.__all__, "nnUNetTrainerDualAggNoDCP_20epochs"])
 def test_nnunet_finds_every_trainer(ext_trainer, name):
     assert recursive_find_trainer_class_by_name(name) is getattr(nnunetv2_dualagg.trainers, name)
 

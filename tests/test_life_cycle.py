@@ -11,7 +11,6 @@ import torch
 from nnunet_commands import add_tiny_configuration, run_command
 
 from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER
-from nnunetv2_dualagg.trainers import nnUNetTrainerDualAgg_5epochs
 
 TRAINER = "nnUNetTrainerDualAgg_1epoch"
 MODEL = f"{TRAINER}__nnUNetPlans__3d_tiny"
@@ -104,16 +103,15 @@ def test_find_best_configuration_knows_our_trainer(trained):
     assert found["best_model_or_ensemble"]["selected_model_or_models"][0]["trainer"] == TRAINER
 
 
-def test_training_goes_on_from_a_checkpoint(trained, monkeypatch):
+def test_training_goes_on_from_a_checkpoint(trained):
     """nnU-Net's --c on our trainer: a second epoch after the first."""
     model = trained.results / DATASET / MODEL
-    longer = trained.results / DATASET / MODEL.replace("1epoch", "5epochs")
+    longer = trained.results / DATASET / MODEL.replace("1epoch", "2epochs")
     shutil.copytree(model, longer)
     fold = longer / "fold_0"
     shutil.rmtree(fold / "validation")
     (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
-    monkeypatch.setattr(nnUNetTrainerDualAgg_5epochs, "length", 2)
-    run_command("nnUNetv2_train 219 3d_tiny 0 -tr nnUNetTrainerDualAgg_5epochs -device cpu --c")
+    run_command("nnUNetv2_train 219 3d_tiny 0 -tr nnUNetTrainerDualAgg_2epochs -device cpu --c")
     checkpoint = torch.load(fold / "checkpoint_final.pth", map_location="cpu", weights_only=False)
     assert checkpoint["current_epoch"] == 2
     losses = checkpoint["logging"]["train_losses"]

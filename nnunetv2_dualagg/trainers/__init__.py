@@ -1,17 +1,41 @@
-"""Trainers for ``nnUNetv2_train -tr``; nnU-Net finds them through ``nnUNet_extTrainer="$(nnUNetv2_dualagg path)"``."""
+"""Trainers for ``nnUNetv2_train -tr``; nnU-Net finds them through ``nnUNet_extTrainer="$(nnUNetv2_dualagg path)"``.
+
+Each also exists with another number of epochs: append ``_1epoch``, ``_20epochs``, ... to its name.
+"""
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_dualagg.trainers.default import (
     nnUNetTrainerDualAgg,
-    nnUNetTrainerDualAgg_1epoch,
-    nnUNetTrainerDualAgg_5epochs,
-    nnUNetTrainerDualAgg_50epochs,
-    nnUNetTrainerDualAgg_250epochs,
+    nnUNetTrainerDualAggBaseline,
+    nnUNetTrainerDualAggDA5,
+    nnUNetTrainerDualAggNoAttention,
+    nnUNetTrainerDualAggNoDCP,
+)
+from nnunetv2_dualagg.trainers.lengths import parse_length, with_length
+from nnunetv2_dualagg.trainers.paper import (
+    nnUNetTrainerDualAggPaper,
+    nnUNetTrainerDualAggPaperBaseline,
+    nnUNetTrainerDualAggPaperNoAttention,
+    nnUNetTrainerDualAggPaperNoDCP,
 )
 
 __all__ = [
     "nnUNetTrainerDualAgg",
-    "nnUNetTrainerDualAgg_1epoch",
-    "nnUNetTrainerDualAgg_5epochs",
-    "nnUNetTrainerDualAgg_50epochs",
-    "nnUNetTrainerDualAgg_250epochs",
+    "nnUNetTrainerDualAggBaseline",
+    "nnUNetTrainerDualAggDA5",
+    "nnUNetTrainerDualAggNoAttention",
+    "nnUNetTrainerDualAggNoDCP",
+    "nnUNetTrainerDualAggPaper",
+    "nnUNetTrainerDualAggPaperBaseline",
+    "nnUNetTrainerDualAggPaperNoAttention",
+    "nnUNetTrainerDualAggPaperNoDCP",
 ]
+
+
+def __getattr__(name: str) -> type[nnUNetTrainer]:
+    """A trainer of another length."""
+    found = parse_length(name)
+    if found is None or found[0] not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return with_length(globals()[found[0]], name, found[1])

@@ -1,33 +1,36 @@
-"""nnU-Net's default training of the dual aggregation network, at several lengths."""
+"""The dual aggregation network with nnU-Net's training, its ablations and its stronger augmentation."""
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5 import nnUNetTrainerDA5
 
 from nnunetv2_dualagg.trainers.mixin import DualAggMixin
+
+NO_ATTENTION = {"attention": False}
+NO_DCP = {"dcp": False}
+BASELINE = {"dcp": False, "attention": False}
 
 
 class nnUNetTrainerDualAgg(DualAggMixin, nnUNetTrainer):
     """The dual aggregation network with nnU-Net's default optimisation (1000 epochs)."""
 
 
-class nnUNetTrainerDualAgg_1epoch(nnUNetTrainerDualAgg):
-    """One epoch."""
+class nnUNetTrainerDualAggNoAttention(nnUNetTrainerDualAgg):
+    """The paper's ablation "Model-1": no attention in the decoder."""
 
-    length = 1
-
-
-class nnUNetTrainerDualAgg_5epochs(nnUNetTrainerDualAgg):
-    """Five epochs."""
-
-    length = 5
+    network_options = NO_ATTENTION
 
 
-class nnUNetTrainerDualAgg_50epochs(nnUNetTrainerDualAgg):
-    """Fifty epochs."""
+class nnUNetTrainerDualAggNoDCP(nnUNetTrainerDualAgg):
+    """The paper's ablation "Model-2": residual blocks with a stride instead of dilated convolution pyramids."""
 
-    length = 50
+    network_options = NO_DCP
 
 
-class nnUNetTrainerDualAgg_250epochs(nnUNetTrainerDualAgg):
-    """250 epochs."""
+class nnUNetTrainerDualAggBaseline(nnUNetTrainerDualAgg):
+    """The paper's baseline: the residual U-Net with neither."""
 
-    length = 250
+    network_options = BASELINE
+
+
+class nnUNetTrainerDualAggDA5(DualAggMixin, nnUNetTrainerDA5):
+    """The dual aggregation network with nnU-Net's stronger augmentation."""

@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -20,21 +19,11 @@ class DualAggMixin(nnUNetTrainer):
     network_options: ClassVar[dict[str, Any]] = {}
     """Arguments of DualAggUNet that replace those of the plans."""
 
-    length: ClassVar[int | None] = None
-    """Number of epochs; None for that of the trainer behind the mixin."""
-
-    # nnU-Net reads the names of these arguments; *args would not do.
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's own default)
-    ) -> None:
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        if self.length is not None:
-            self.num_epochs = self.length
+    def initialize(self) -> None:
+        """Initialise as nnU-Net does, and log the number of parameters."""
+        super().initialize()
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        self.print_to_log_file(f"Number of parameters: {parameters}", also_print_to_console=False)
 
     @classmethod
     def build_network_architecture(
