@@ -114,7 +114,8 @@ def test_without_its_scales_the_network_is_its_twin_without_attention(plans, dcp
         if isinstance(module, DualAttention):
             nn.init.zeros_(module.scale)
     twin = build(**plans, options={"dcp": dcp, "attention": False})
-    twin.load_state_dict({k: v for k, v in network.state_dict().items() if ".attention." not in k}, strict=True)
+    shared = {name: value for name, value in network.named_parameters() if ".attention." not in name}
+    twin.load_state_dict(shared | {"_extra_state": twin.get_extra_state()}, strict=True)
     x = torch.randn(1, 2, *(16,) * plans.get("dim", 3))
     assert torch.equal(network(x), twin(x))
 

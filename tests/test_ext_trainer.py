@@ -2,10 +2,12 @@ import os
 import pickle
 
 import pytest
+import torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 import nnunetv2_dualagg.trainers
 from nnunetv2_dualagg import cli
+from nnunetv2_dualagg.architectures.options_record import encode_record
 from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER
 
 
@@ -68,3 +70,24 @@ def test_check_says_what_to_type(monkeypatch, tmp_path, capsys, setting, reason)
     out = capsys.readouterr().out
     assert reason in out
     assert 'export nnUNet_extTrainer="$(nnUNetv2_dualagg path)"' in out
+
+
+def test_check_names_models_of_trainers_that_this_version_lacks(ext_trainer, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    dataset = tmp_path / "Dataset219_iSeg2019"
+    record = encode_record({"version": "7.1"})
+    for name, weights in (
+        ("nnUNetTrainerDualAggFuture__nnUNetPlans__2d", {"_extra_state": record}),
+        ("nnUNetTrainerDualAggForeign__nnUNetPlans__2d", {}),
+        ("nnUNetTrainerDualAgg_3epochs__nnUNetPlans__2d", {"_extra_state": record}),
+        ("nnUNetTrainer__nnUNetPlans__2d", {}),
+    ):
+        (dataset / name / "fold_0").mkdir(parents=True)
+        torch.save({"network_weights": weights}, dataset / name / "fold_0" / "checkpoint_final.pth")
+    (dataset / "nnUNetTrainerDualAggFuture__nnUNetPlans__2d" / "fold_0" / "checkpoint_best.pth").write_bytes(b"cut")
+    assert cli.main(["path", "--check"]) == 1
+    _, foreign, future = capsys.readouterr().out.splitlines()[-3:]
+    assert "was trained with nnUNetTrainerDualAggForeign; version" in foreign
+    assert foreign.endswith("pip install -U nnunetv2-dualagg")
+    assert "was trained with nnUNetTrainerDualAggFuture of nnunetv2_dualagg 7.1; version" in future
+    assert future.endswith("pip install nnunetv2-dualagg==7.1")

@@ -1,6 +1,7 @@
 """DualAggUNet: a residual U-Net with DCP down-sampling in its encoder and dual attention in its decoder."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,9 +15,10 @@ from nnunetv2_dualagg.architectures.dcp import DilatedPyramid
 from nnunetv2_dualagg.architectures.decoder import Decoder, DecoderStage
 from nnunetv2_dualagg.architectures.encoder import Encoder
 from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, as_tuple
+from nnunetv2_dualagg.architectures.options_record import OptionsRecord
 
 
-class DualAggUNet(AbstractDynamicNetworkArchitectures):
+class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
     """Dual aggregation network in 2-D or 3-D, built from nnU-Net's plans.
 
     It accepts the ``arch_kwargs`` of PlainConvUNet (``n_conv_per_stage``) and of ResidualEncoderUNet
@@ -106,6 +108,12 @@ class DualAggUNet(AbstractDynamicNetworkArchitectures):
         n_convs_decoder = _per_stage("n_conv_per_stage_decoder", n_conv_per_stage_decoder, n_stages - 1)
         attended = _attended_stages(n_stages, attention_stages) if attention else set()
 
+        self.options = {
+            "dcp": dcp,
+            "attention_stages": sorted(attended),
+            "max_key_tokens": max_key_tokens if attended else None,
+            "concat_skips": concat_skips,
+        }
         self.input_channels = input_channels
         self.dimension = layers.dimension
         self.encoder = Encoder(layers, input_channels, features, kernels, strides, n_convs_encoder, dcp)
@@ -141,7 +149,7 @@ class DualAggUNet(AbstractDynamicNetworkArchitectures):
             for module in _convolutions(self)
         ]
         try:
-            weights = {name: value.to("meta") for name, value in self.state_dict().items()}
+            weights = {name: value.to("meta") for name, value in chain(self.named_parameters(), self.named_buffers())}
             patch = torch.empty(1, self.input_channels, *input_size, device="meta")
             with torch.no_grad():
                 torch.func.functional_call(self, weights, patch)

@@ -1,6 +1,7 @@
 """``path``: the folder for nnU-Net's environment variable nnUNet_extTrainer."""
 
 import argparse
+from pathlib import Path
 
 HELP = "print the folder that nnUNet_extTrainer has to name, or check what nnU-Net finds there"
 
@@ -8,7 +9,10 @@ HELP = "print the folder that nnUNet_extTrainer has to name, or check what nnU-N
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--check", action="store_true", help="say what nnU-Net finds with the current setting and what to type"
+        "--check",
+        action="store_true",
+        help="say what nnU-Net finds with the current setting, which models in nnUNet_results this version cannot use, "
+        "and what to type",
     )
 
 
@@ -21,4 +25,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     found, message = check_ext_trainer()
     print(message)
-    return 0 if found else 1
+    unusable = _unusable_models()
+    print(*unusable, sep="\n", end="\n" if unusable else "")
+    return 0 if found and not unusable else 1
+
+
+def _unusable_models() -> list[str]:
+    from nnunetv2.paths import nnUNet_results
+
+    from nnunetv2_dualagg.model_folders import unusable_models
+
+    return unusable_models(Path(str(nnUNet_results))) if nnUNet_results.is_set() else []
