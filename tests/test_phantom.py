@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from nnunetv2_dualagg.cli import main
-from nnunetv2_dualagg.dataset_conversion.phantom import make_subject, write_phantom
+from nnunetv2_dualagg.dataset_conversion.phantom import _subjects, make_subject, write_phantom
 from nnunetv2_dualagg.dataset_conversion.phantom_anatomy import (
     Anatomy,
     load_icbm152,
@@ -116,6 +116,24 @@ def test_more_subjects_leave_the_others_alone(data, maps, tmp_path):
     # The first subject of the second site is number 25 of three and 26 of six; its map is the same, too.
     assert few["iSeg-2019-Testing/subject-24-T1.img"] == more["iSeg-2019-Testing/subject-24-T1.img"]
     assert few["iSeg-2019-Testing/subject-25-T1.img"] != more["iSeg-2019-Testing/subject-25-T1.img"]
+
+
+@pytest.mark.parametrize(
+    ("num_training", "num_testing", "expected", "said"),
+    [
+        (1, 1, ["0", "1", "1", "1"], "2 tissue maps for 4 subjects: some subjects share an anatomy.\n"),
+        (2, 1, ["0", "1", "0", "1", "0"], "share an anatomy, testing subjects with training subjects.\n"),
+        (2, 0, ["0", "1"], ""),
+    ],
+)
+def test_testing_subjects_have_maps_that_no_training_subject_has(
+    maps, capsys, num_training, num_testing, expected, said
+):
+    subjects = _subjects(maps, num_training, num_testing, seed=0)
+    assert [subject.anatomy.name[-len("0.nii.gz")] for subject in subjects] == expected
+    out = capsys.readouterr().out
+    assert out.endswith(said)
+    assert bool(out) == bool(said)
 
 
 def test_nifti_is_an_option(data, maps, tmp_path):

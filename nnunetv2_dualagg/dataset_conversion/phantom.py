@@ -69,8 +69,9 @@ def write_phantom(
 
     Args:
         output: the folder to make.
-        maps: a folder of tissue maps (see :func:`load_tissue_map`), one a subject, used again when they run out;
-            None for random deformations of the ICBM152 average brain.
+        maps: a folder of tissue maps (see :func:`load_tissue_map`), in the order of their names one a training
+            subject, and those behind them one a testing subject, used again when they run out; None for random
+            deformations of the ICBM152 average brain.
         num_training: number of training subjects.
         num_testing: number of testing subjects of each site.
         size: (X, Y, Z) of the images in voxels; iSeg's 144 x 192 x 256 mm if None.
@@ -150,19 +151,30 @@ def _subjects(maps: Path | None, num_training: int, num_testing: int, seed: int)
     """All subjects in the order of their numbers."""
     plan = [(TRAINING_SITE, 0, i) for i in range(num_training)]
     plan += [(site, s, i) for s, site in enumerate(TESTING_SITES, 1) for i in range(num_testing)]
-    if maps is None:
-        anatomies = [load_icbm152()]
-    else:
-        files = find_tissue_maps(maps)
-        if len(plan) > len(files):
-            print(f"{maps} has {len(files)} tissue maps for {len(plan)} subjects: some subjects share an anatomy.")
-        anatomies = [load_tissue_map(file) for file in files[: len(plan)]]
+    training, testing = _anatomies(maps, num_training, len(plan) - num_training)
     offset = max(FIRST_TESTING_SUBJECT, num_training + 1) - num_training
     for n, (site, site_index, i) in enumerate(plan):
-        number = n + 1 if site == TRAINING_SITE else n + offset
         # A key instead of SeedSequence.spawn, so that a stream does not depend on how many others there are.
         stream = np.random.SeedSequence(seed, spawn_key=(site_index, i))
-        yield Subject(number, site, anatomies[n % len(anatomies)], stream)
+        if site == TRAINING_SITE:
+            yield Subject(n + 1, site, training[n % len(training)], stream)
+        else:
+            yield Subject(n + offset, site, testing[(n - num_training) % len(testing)], stream)
+
+
+def _anatomies(maps: Path | None, num_training: int, num_testing: int) -> tuple[list[Anatomy], list[Anatomy]]:
+    """Brains to make training and testing subjects from; the same ones only if there are no others."""
+    if maps is None:
+        icbm152 = [load_icbm152()]
+        return icbm152, icbm152
+    files = find_tissue_maps(maps)
+    anatomies = [load_tissue_map(file) for file in files[: num_training + num_testing]]
+    training, testing = anatomies[:num_training], anatomies[num_training:]
+    wanted = num_training + num_testing
+    if len(files) < wanted:
+        whose = ", testing subjects with training subjects" if num_testing and not testing else ""
+        print(f"{maps} has {len(files)} tissue maps for {wanted} subjects: some subjects share an anatomy{whose}.")
+    return training, testing or training
 
 
 def _for_each(write: Callable[[Subject], None], subjects: list[Subject], processes: int) -> None:
