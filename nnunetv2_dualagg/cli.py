@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from nnunetv2_dualagg import __version__
 from nnunetv2_dualagg.commands import (
+    add_configuration,
     benchmark,
     compare,
     convert_iseg,
@@ -17,12 +18,15 @@ from nnunetv2_dualagg.commands import (
     plan,
     splits,
     submit_iseg,
+    train,
+    workflow,
 )
 from nnunetv2_dualagg.errors import UserError
 
 # A command module has HELP, add_arguments(parser) and run(args) -> exit code or None. It imports heavy packages
 # inside run, so that --help is instant.
 COMMANDS = {
+    "add_configuration": add_configuration,
     "benchmark": benchmark,
     "compare": compare,
     "convert_iseg": convert_iseg,
@@ -34,6 +38,8 @@ COMMANDS = {
     "plan": plan,
     "splits": splits,
     "submit_iseg": submit_iseg,
+    "train": train,
+    "workflow": workflow,
 }
 
 

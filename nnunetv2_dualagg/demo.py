@@ -5,10 +5,9 @@ already is skipped, so an interrupted demo goes on where it stopped.
 """
 
 import json
-from copy import deepcopy
 from pathlib import Path
 
-from nnunetv2_dualagg.files import new_file
+from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
 from nnunetv2_dualagg.shell import Shell
 
 ID = 219
@@ -45,7 +44,8 @@ def run_demo(output: Path, device: str = "cpu") -> None:
         ],
         done=plans.exists() and CONFIGURATION in json.loads(plans.read_text())["configurations"],
     )
-    _add_configuration(plans)
+    # 40^3 voxels and three stages: what two processor cores can train.
+    add_reduced_configuration(plans, CONFIGURATION, [40, 40, 40], 2, [16, 32, 64])
     for trainer in TRAINERS.values():
         fold = results / f"{trainer}__nnUNetPlans__{CONFIGURATION}" / "fold_0"
         shell.run(
@@ -70,32 +70,6 @@ def _make_dataset(shell: Shell, phantom: Path, raw: Path) -> None:
         ["nnUNetv2_dualagg", "convert_iseg", "-i", *folders, "-sites", phantom / "sites.csv", "-d", ID],
         done=raw.exists(),
     )
-
-
-def _add_configuration(plans_file: Path) -> None:
-    """Add a configuration to the plans that two processor cores can train: 40^3 patches, three stages.
-
-    With patches much smaller than these PyTorch predicts many times more slowly on a CPU: it leaves its fast
-    convolutions when a single image has few voxels.
-    """
-    plans = json.loads(plans_file.read_text())
-    architecture = deepcopy(plans["configurations"]["3d_fullres"]["architecture"])
-    architecture["arch_kwargs"] |= {
-        "n_stages": 3,
-        "features_per_stage": [16, 32, 64],
-        "kernel_sizes": [[3, 3, 3]] * 3,
-        "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
-        "n_conv_per_stage": [2, 2, 2],
-        "n_conv_per_stage_decoder": [2, 2],
-    }
-    plans["configurations"][CONFIGURATION] = {
-        "inherits_from": "3d_fullres",
-        "patch_size": [40, 40, 40],
-        "batch_size": 2,
-        "architecture": architecture,
-    }
-    with new_file(plans_file, overwrite=True) as part:
-        part.write_text(json.dumps(plans, indent=4))
 
 
 def _predict(shell: Shell, raw: Path, predictions: Path, trainer: str, device: str) -> None:

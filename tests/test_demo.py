@@ -1,24 +1,7 @@
-import json
-
 import pandas as pd
 import pytest
-from trained_model import plans
 
 from nnunetv2_dualagg import cli
-from nnunetv2_dualagg.demo import CONFIGURATION, _add_configuration
-
-
-def test_the_demos_configuration_is_added_to_the_plans_and_the_rest_is_kept(tmp_path):
-    file = tmp_path / "nnUNetPlans.json"
-    before = plans((64, 64, 64), features=(32, 64, 128, 256), network_class="PlainConvUNet")
-    file.write_text(json.dumps(before))
-    _add_configuration(file)
-    after = json.loads(file.read_text())
-    added = after["configurations"].pop(CONFIGURATION)
-    assert after == before
-    assert added["inherits_from"] == "3d_fullres"
-    assert added["architecture"]["arch_kwargs"]["features_per_stage"] == [16, 32, 64]
-    assert added["architecture"]["arch_kwargs"]["norm_op"] == "torch.nn.modules.instancenorm.InstanceNorm3d"
 
 
 @pytest.mark.slow

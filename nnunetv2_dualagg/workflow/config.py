@@ -1,0 +1,212 @@
+"""What the user asks for in ``config.yaml``, checked."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_dualagg.errors import UserError
+
+PLANNERS = {
+    "nnUNetPlans": "nnUNetv2_plan_experiment -pl ExperimentPlanner -d",
+    "nnUNetResEncUNetMPlans": "nnUNetv2_plan_experiment -pl nnUNetPlannerResEncM -d",
+    "nnUNetResEncUNetLPlans": "nnUNetv2_plan_experiment -pl nnUNetPlannerResEncL -d",
+    "nnUNetResEncUNetXLPlans": "nnUNetv2_plan_experiment -pl nnUNetPlannerResEncXL -d",
+    "nnUNetDualAggPlans": "nnUNetv2_dualagg plan -d",
+}
+"""Plans -> the command that writes them; the dataset's number comes behind it."""
+
+SOURCES = ("phantom", "iseg", "raw")
+DEVICES = ("cuda", "cpu", "mps")
+THREADS = {"prepare": 4, "train": 12, "predict": 4, "compare": 4}
+CASCADE = "3d_cascade_fullres"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to train: what nnU-Net calls trainer, plans and configuration."""
+
+    name: str
+    trainer: str
+    plans: str = "nnUNetPlans"
+    configuration: str = "3d_fullres"
+    num_gpus: int = 1
+    epochs: int | None = None
+
+    @property
+    def model(self) -> str:
+        """The folder that nnU-Net gives its results."""
+        return f"{self.trainer}__{self.plans}__{self.configuration}"
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A small configuration for every plans file that a method uses it with."""
+
+    patch_size: list[int]
+    batch_size: int
+    features_per_stage: list[int]
+
+
+@dataclass(frozen=True)
+class Config:
+    """``config.yaml``; see the comments in that file for what the keys mean."""
+
+    dataset: Mapping[str, Any]
+    methods: tuple[Method, ...]
+    folds: tuple[int, ...]
+    seeds: tuple[int, ...]
+    splits: str | list[str] = "default"
+    reduced_configurations: Mapping[str, Reduced] = field(default_factory=dict)
+    ensembles: Mapping[str, list[str]] = field(default_factory=dict)
+    device: str = "cuda"
+    augmentation_processes: int | None = None
+    step_size: float = 0.5
+    test_time_augmentation: bool = True
+    threads: Mapping[str, int] = field(default_factory=dict)
+    benchmark: str | None = None
+
+    @property
+    def source(self) -> str:
+        """phantom, iseg or raw."""
+        return next(source for source in SOURCES if self.dataset.get(source) is not None)
+
+
+def read_config(file: Path) -> Config:
+    """Read a ``config.yaml``.
+
+    Raises:
+        UserError: the file is missing, no YAML, or asks for something that does not fit together.
+    """
+    import yaml
+
+    if not file.is_file():
+        raise UserError(f"{file} does not exist; nnUNetv2_dualagg workflow -o {file.parent} writes one")
+    try:
+        return parse_config(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
+def parse_config(content: Any) -> Config:
+    """Check what was read from ``config.yaml``.
+
+    Raises:
+        UserError: it asks for something that does not fit together.
+    """
+    content = dict(_mapping(content, "the file"))
+    methods = _mapping(content.pop("methods", None), "methods")
+    content["methods"] = tuple(_make(Method, options, f"methods: {name}", name) for name, options in methods.items())
+    reduced = _mapping(content.get("reduced_configurations") or {}, "reduced_configurations")
+    content["reduced_configurations"] = {
+        name: _make(Reduced, options, f"reduced_configurations: {name}") for name, options in reduced.items()
+    }
+    for key in ("folds", "seeds"):
+        content[key] = _numbers(content.get(key), key)
+    for key in ("ensembles", "threads"):
+        content[key] = _mapping(content.get(key) or {}, key)
+    content["threads"] = THREADS | content["threads"]
+    config = _make(Config, content, "the file")
+    for check in (_check_dataset, _check_methods, _check_splits, _check_ensembles, _check_numbers):
+        check(config)
+    return config
+
+
+def _make(kind: type, options: Any, where: str, *args: Any) -> Any:
+    """A dataclass from the options of the same names."""
+    options = _mapping(options, where)
+    known = [f.name for f in fields(kind)][len(args) :]
+    unknown = [str(key) for key in options if key not in known]
+    if unknown:
+        raise UserError(f"{where} has the unknown key {unknown[0]}; expected some of {', '.join(known)}")
+    try:
+        return kind(*args, **options)
+    except TypeError as error:
+        missing = ", ".join(re.findall(r"'(\w+)'", str(error)))
+        raise UserError(f"{where} lacks {missing}") from error
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where} is {value!r}; expected lines of 'key: value'")
+    return value
+
+
+def _numbers(value: Any, key: str) -> tuple[int, ...]:
+    if not (isinstance(value, list) and value and all(type(number) is int and number >= 0 for number in value)):
+        raise UserError(f"{key} is {value!r}; expected a list of numbers such as [0, 1, 2]")
+    if len(set(value)) < len(value):
+        raise UserError(f"{key} names a number twice: {value}")
+    return tuple(value)
+
+
+def _check_dataset(config: Config) -> None:
+    dataset = _mapping(config.dataset, "dataset")
+    unknown = [key for key in dataset if key not in (*SOURCES, "id", "references", "images")]
+    if unknown:
+        raise UserError(
+            f"dataset has the unknown key {unknown[0]}; expected id, phantom, iseg, raw, images, references"
+        )
+    given = [source for source in SOURCES if dataset.get(source) is not None]
+    if len(given) != 1:
+        raise UserError(f"dataset has {' and '.join(given) or 'no source'}; expected one of {', '.join(SOURCES)}")
+    if given[0] == "raw":
+        if not re.fullmatch(r"Dataset\d{3}_\w.*", Path(dataset["raw"]).name):
+            raise UserError(f"dataset: raw is {dataset['raw']}; expected a folder named like Dataset123_Name")
+    elif type(dataset.get("id")) is not int or not 1 <= dataset["id"] <= 999:
+        raise UserError(f"dataset: id is {dataset.get('id')}; expected a number of 1 to 999 for the new dataset")
+    if given[0] == "iseg" and not _mapping(dataset["iseg"], "dataset: iseg").get("folders"):
+        raise UserError("dataset: iseg has no folders; expected a list of iSeg folders")
+
+
+def _check_methods(config: Config) -> None:
+    if not config.methods:
+        raise UserError("methods is empty; expected at least one")
+    models: dict[str, str] = {}
+    for method in config.methods:
+        where = f"methods: {method.name}"
+        if not re.fullmatch(r"[\w.+-]+", method.name):
+            raise UserError(f"{where}: the name may have letters, digits and . + - _ only, for it names folders")
+        if method.plans not in PLANNERS:
+            raise UserError(f"{where}: plans is {method.plans}; expected one of {', '.join(PLANNERS)}")
+        if method.configuration == CASCADE:
+            raise UserError(
+                f"{where}: {CASCADE} needs another model's predictions first, which this workflow cannot do"
+            )
+        if method.model in models:
+            raise UserError(f"{where} and {models[method.model]} are the same trainer, plans and configuration")
+        if method.num_gpus > 1 and config.device != "cuda":
+            raise UserError(f"{where}: num_gpus is {method.num_gpus}, but device is {config.device}; expected cuda")
+        models[method.model] = method.name
+
+
+def _check_splits(config: Config) -> None:
+    splits = config.splits
+    if isinstance(splits, str) and splits not in ("default", "loso") and not splits.endswith(".json"):
+        raise UserError(f"splits is {splits}; expected default, loso, a list of cases or a file ending in .json")
+    available = 5 if splits == "default" else 1 if isinstance(splits, list) else None
+    if available is not None and max(config.folds) >= available:
+        raise UserError(f"folds names {max(config.folds)}, but these splits have the folds 0 to {available - 1}")
+
+
+def _check_ensembles(config: Config) -> None:
+    names = {method.name for method in config.methods}
+    for name, members in config.ensembles.items():
+        if name in names:
+            raise UserError(f"ensembles: {name} is a method's name too; choose another one")
+        unknown = [member for member in members if member not in names]
+        if unknown or len(members) < 2:
+            raise UserError(f"ensembles: {name} is {members}; expected two or more of {', '.join(sorted(names))}")
+
+
+def _check_numbers(config: Config) -> None:
+    if config.device not in DEVICES:
+        raise UserError(f"device is {config.device}; expected one of {', '.join(DEVICES)}")
+    if not 0 < config.step_size <= 1:
+        raise UserError(f"step_size is {config.step_size}; expected more than 0 and at most 1")
+    for name, number in config.threads.items():
+        if name not in THREADS or type(number) is not int or number < 1:
+            raise UserError(f"threads: {name} is {number}; expected a number for each of {', '.join(THREADS)}")

@@ -1,0 +1,243 @@
+# The experiment that config.yaml describes, as jobs. Each job is a command that you could type yourself.
+#
+# Trainings take hours, and nothing here may throw them away:
+# - A training counts as done by the last file that nnU-Net writes. Its checkpoints are not declared as outputs, since
+#   Snakemake deletes the outputs of a failed job; every start passes --c, so that it goes on from a checkpoint.
+# - What comes before training is "ancient": it has to be there, but if it was touched, nothing is done again.
+# Planning and preprocessing write to some files in common, so one such job runs at a time: see "planning" in the profile.
+import os
+import re
+from pathlib import Path
+
+from nnunetv2_dualagg.workflow.config import parse_config
+from nnunetv2_dualagg.workflow.experiment import Experiment, pairs
+
+
+configfile: "config.yaml"
+
+
+experiment = Experiment(parse_config(config), Path.cwd())
+os.environ.update(experiment.environment())
+D, RAW, PRE = experiment.number, experiment.raw, experiment.preprocessed
+THREADS = experiment.config.threads
+
+
+wildcard_constraints:
+    plans="|".join(experiment.plans),
+    identifier=r"\w+",
+    seed=r"\d+",
+    fold=r"\d+",
+    model="|".join(experiment.models),
+    method="|".join(map(re.escape, experiment.methods)),
+    ensemble="|".join(map(re.escape, experiment.config.ensembles)) or "none",
+
+
+localrules:
+    configuration,
+    splits,
+
+
+if experiment.config.source == "phantom":
+
+    rule phantom:
+        output:
+            directory("phantom"),
+        log:
+            "logs/phantom.log",
+        params:
+            options=experiment.phantom_options(),
+        threads: THREADS["prepare"]
+        shell:
+            "nnUNetv2_dualagg phantom -o {output} {params.options} -np {threads} &> {log}"
+
+
+if experiment.config.source != "raw":
+
+    rule convert:
+        input:
+            ancient("phantom" if experiment.config.source == "phantom" else experiment.iseg_folders()),
+        output:
+            RAW / "dataset.json",
+        log:
+            "logs/convert.log",
+        params:
+            folders=experiment.iseg_folders(),
+            sites=experiment.sites_option(),
+        threads: THREADS["prepare"]
+        shell:
+            "nnUNetv2_dualagg convert_iseg -i {params.folders:q} {params.sites} -d {D} -np {threads} --overwrite &> {log}"
+
+
+rule fingerprint:
+    input:
+        ancient(RAW / "dataset.json"),
+    output:
+        PRE / "dataset_fingerprint.json",
+    log:
+        "logs/fingerprint.log",
+    threads: THREADS["prepare"]
+    shell:
+        "nnUNetv2_extract_fingerprint -d {D} --verify_dataset_integrity --clean -np {threads} --no_pbar &> {log}"
+
+
+rule plan:
+    input:
+        ancient(PRE / "dataset_fingerprint.json"),
+    output:
+        PRE / "{plans}.json",
+    log:
+        "logs/plan/{plans}.log",
+    resources:
+        planning=1,
+    params:
+        command=lambda w: experiment.planning_command(w.plans),
+    shell:
+        "{params.command} &> {log}"
+
+
+rule configuration:
+    input:
+        PRE / "{plans}.json",  # not ancient: the job is quick, and plans that were made anew lack the configuration
+    output:
+        touch("done/configuration/{plans}/{configuration}"),
+    log:
+        "logs/plan/{plans}_{configuration}.log",
+    resources:
+        planning=1,
+    params:
+        options=lambda w: experiment.configuration_options(w.configuration),
+    shell:
+        "nnUNetv2_dualagg add_configuration -d {D} -p {wildcards.plans} -c {wildcards.configuration} {params.options}"
+        " &> {log}"
+
+
+rule splits:
+    input:
+        ancient(PRE / "dataset_fingerprint.json"),
+    output:
+        PRE / "splits_final.json",
+    log:
+        "logs/splits.log",
+    params:
+        command=experiment.splits_command(),
+    shell:
+        "{params.command} &> {log}"
+
+
+rule preprocess:
+    input:
+        ancient(lambda w: PRE / f"{experiment.identifiers()[w.identifier][0]}.json"),
+    output:
+        touch("done/preprocess/{identifier}"),
+    log:
+        "logs/preprocess/{identifier}.log",
+    resources:
+        planning=1,
+    params:
+        plans=lambda w: experiment.identifiers()[w.identifier][0],
+        configuration=lambda w: experiment.identifiers()[w.identifier][1],
+    threads: THREADS["prepare"]
+    shell:
+        "nnUNetv2_preprocess -d {D} -plans_name {params.plans} -c {params.configuration} -np {threads} --no_pbar &> {log}"
+
+
+rule train:
+    input:
+        ancient(lambda w: experiment.needed_to_train(w.model)),
+    output:
+        f"nnUNet_results/seed_{{seed}}/{experiment.dataset}/{{model}}/fold_{{fold}}/validation/summary.json",
+    log:
+        "logs/train/seed_{seed}/{model}/fold_{fold}.log",
+    params:
+        configuration=lambda w: experiment.models[w.model].configuration,
+        arguments=lambda w: experiment.train_arguments(w.model),
+        variables=lambda w, threads: experiment.thread_variables(threads),
+    threads: THREADS["train"]
+    resources:
+        gpu=lambda w: experiment.gpus(w.model),
+    shell:
+        "{params.variables} nnUNetv2_dualagg train -seed {wildcards.seed} {D} {params.configuration} {wildcards.fold}"
+        " {params.arguments} --c &>> {log}"
+
+
+rule predict:
+    input:
+        lambda w: [experiment.trained(experiment.methods[w.method], w.seed, fold) for fold in experiment.config.folds],
+        ancient(RAW / "dataset.json"),
+    output:
+        directory("predictions/seed_{seed}/{method}"),
+    log:
+        "logs/predict/seed_{seed}/{method}.log",
+    params:
+        images=experiment.images(),
+        options=lambda w: experiment.predict_options(w.method),
+        processes=lambda w, threads: max(1, threads // 2),
+    threads: THREADS["predict"]
+    resources:
+        gpu=experiment.gpus(),
+    shell:
+        "rm -rf {output}.part; nnUNet_results=$nnUNet_results/seed_{wildcards.seed} nnUNetv2_predict"
+        " -i {params.images:q} -o {output}.part {params.options} -npp {params.processes} -nps {params.processes}"
+        " &> {log} && mv {output}.part {output}"
+
+
+rule ensemble:
+    input:
+        lambda w: [f"predictions/seed_{w.seed}/{member}" for member in experiment.config.ensembles[w.ensemble]],
+    output:
+        directory("predictions/seed_{seed}/{ensemble}"),
+    log:
+        "logs/ensemble/seed_{seed}/{ensemble}.log",
+    threads: THREADS["predict"]
+    shell:
+        "rm -rf {output}.part; nnUNetv2_ensemble -i {input} -o {output}.part -np {threads} &> {log}"
+        " && mv {output}.part {output}"
+
+
+rule compare:
+    input:
+        experiment.all_predicted(),
+        "config.yaml",  # methods may have been taken out
+    output:
+        directory("comparison"),
+    log:
+        "logs/compare.log",
+    params:
+        predictions=pairs(experiment.predictions()),
+        references=experiment.references(),
+        sites=f"-sites {experiment.sites()}" if experiment.sites() else "",
+        images=experiment.images(),
+    threads: THREADS["compare"]
+    shell:
+        "nnUNetv2_dualagg compare -ref {params.references:q} {params.sites} -images {params.images:q} -o {output}"
+        " -np {threads} -pred {params.predictions} &> {log}"
+
+
+rule compare_validation:
+    input:
+        experiment.all_trained(),
+        "config.yaml",
+    output:
+        directory("comparison_validation"),
+    log:
+        "logs/compare_validation.log",
+    params:
+        predictions=pairs(experiment.validations()),
+    threads: THREADS["compare"]
+    shell:
+        "nnUNetv2_dualagg compare -ref {PRE}/gt_segmentations -djfile {PRE}/dataset.json -images {RAW}/imagesTr"
+        " -o {output} -np {threads} --skip-missing -pred {params.predictions} &> {log}"
+
+
+rule curves:
+    input:
+        experiment.all_trained(),
+        "config.yaml",
+    output:
+        directory("curves"),
+    log:
+        "logs/curves.log",
+    params:
+        folds=pairs({name: experiment.folds(method) for name, method in experiment.methods.items()}),
+    shell:
+        "nnUNetv2_dualagg curves -i {params.folds} -o {output} &> {log}"
