@@ -7,9 +7,10 @@ nnUNet_results: with the variable set to it, every command of nnU-Net works on t
 import argparse
 import multiprocessing
 import os
-import pickle
 import random
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +26,7 @@ from nnunetv2.utilities.file_path_utilities import get_output_folder
 
 from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.planning.dataset import dataset_name, required_folder
-
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")  # the order nnU-Net looks in
-UNREADABLE = ".unreadable"
+from nnunetv2_dualagg.resuming import check_checkpoints, only_training_of
 
 
 def seed_folder(results: Path, seed: int) -> Path:
@@ -48,7 +47,8 @@ def train(seed: int, arguments: Sequence[str]) -> None:
         arguments: those of ``nnUNetv2_train``.
 
     Raises:
-        UserError: the seed is negative, nnUNet_results is not set or the dataset does not exist.
+        UserError: the seed is negative, nnUNet_results is not set, the dataset does not exist, or another process is
+            training the same.
     """
     if seed < 0:
         raise UserError(f"the seed is {seed}; expected 0 or more")
@@ -56,19 +56,19 @@ def train(seed: int, arguments: Sequence[str]) -> None:
     folder = seed_folder(required_folder(nnUNet_results), seed)
     os.environ |= {nnUNet_results.env_var_name: str(folder)}
     print(f'Seed {seed}: results are in {folder}\nTo predict: export nnUNet_results="{folder}"', flush=True)
-    epoch = 0
-    if options.c:
-        model = (dataset_name(options.dataset), options.tr, options.p, options.configuration, options.fold)
-        epoch = check_checkpoints(Path(get_output_folder(*model)))
-    sequence = np.random.SeedSequence([seed, epoch])
-    seed_everything(sequence)
-    with (
-        _replaced(trainer_module, "NonDetMultiThreadedAugmenter", _seeded_augmenter(sequence)),
-        _replaced(run_training, "run_ddp", _SeededProcess(sequence)),
-        _replaced(multiprocessing, "cpu_count", _number_of_threads),
-        _replaced(sys, "argv", ["nnUNetv2_train", *arguments]),
-    ):
-        run_training.run_training_entry()
+    model = (dataset_name(options.dataset), options.tr, options.p, options.configuration, options.fold)
+    fold = Path(get_output_folder(*model))
+    with only_training_of(fold):
+        epoch = check_checkpoints(fold) if options.c else 0
+        sequence = np.random.SeedSequence([seed, epoch])
+        seed_everything(sequence)
+        with (
+            _replaced(trainer_module, "NonDetMultiThreadedAugmenter", _seeded_augmenter(sequence)),
+            _replaced(run_training, "run_ddp", _SeededProcess(sequence)),
+            _replaced(multiprocessing, "cpu_count", _number_of_threads),
+            _replaced(sys, "argv", ["nnUNetv2_train", *arguments]),
+        ):
+            run_training.run_training_entry()
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -91,28 +91,6 @@ def seed_everything(sequence: np.random.SeedSequence) -> None:
     random.seed(of_python)
     np.random.seed(of_numpy)
     torch.manual_seed(of_torch)
-
-
-def check_checkpoints(fold: Path) -> int:
-    """Make ready to resume: set checkpoints aside that cannot be read, and look how far the training is.
-
-    nnU-Net writes its checkpoints in place. A training that is killed meanwhile leaves a part of one, on which every
-    further ``--c`` would fail; set aside, nnU-Net resumes from the checkpoint before, or starts anew without one.
-
-    Args:
-        fold: nnU-Net's folder of the fold; it need not exist.
-
-    Returns:
-        The number of epochs behind the checkpoint from which nnU-Net will resume; 0 without one.
-    """
-    for file in (fold / name for name in CHECKPOINTS if (fold / name).is_file()):
-        try:
-            return int(torch.load(file, map_location="cpu", weights_only=False)["current_epoch"])
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            aside = file.with_name(file.name + UNREADABLE)
-            file.replace(aside)
-            print(f"{file} cannot be read, the training was probably killed writing it; it is now {aside} ({error})")
-    return 0
 
 
 def _number_of_threads() -> int:
@@ -149,15 +127,23 @@ class _SeededLoader:
     def __init__(self, loader: Any, seeds: Sequence[int]) -> None:
         self.loader = loader
         self.seeds = seeds
+        self.parent = os.getpid()
 
     def set_thread_id(self, number: int) -> None:
         torch.set_num_threads(1)  # as in nnU-Net's own workers: forked processes must not use the parent's threads
         torch.manual_seed(self.seeds[number])
         random.seed(self.seeds[number])
+        threading.Thread(target=self._end_with_parent, daemon=True).start()
         self.loader.set_thread_id(number)
 
     def __next__(self) -> Any:
         return next(self.loader)
+
+    def _end_with_parent(self) -> None:
+        """Without it, workers whose training was killed (for lack of memory, say) would stay, with their memory."""
+        while os.getppid() == self.parent:
+            time.sleep(2)
+        os._exit(1)
 
 
 def _seeded_augmenter(sequence: np.random.SeedSequence) -> type[MultiThreadedAugmenter]:

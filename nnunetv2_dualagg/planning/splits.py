@@ -97,7 +97,9 @@ def trained_folds(name: str) -> list[Path]:
     Raises:
         UserError: nnUNet_results is not set, so that nobody knows.
     """
-    folds = (required_folder(nnUNet_results) / name).glob("*/fold_[0-9]*")
+    results = required_folder(nnUNet_results)
+    # `nnUNetv2_dualagg train` keeps the results of each seed in a folder of its own.
+    folds = (fold for part in (".", "seed_*") for fold in results.glob(f"{part}/{name}/*/fold_[0-9]*"))
     return sorted(fold for fold in folds if any(any(fold.glob(trace)) for trace in _TRACES))
 
 
