@@ -19,6 +19,7 @@ from nnunetv2_dualagg.trainers.paper import (
     nnUNetTrainerDualAggPaperNoAttention,
     nnUNetTrainerDualAggPaperNoDCP,
 )
+from nnunetv2_dualagg.trainers.site import nnUNetTrainerDualAggSite, nnUNetTrainerSite
 
 __all__ = [
     "nnUNetTrainerDualAgg",
@@ -30,6 +31,8 @@ __all__ = [
     "nnUNetTrainerDualAggPaperBaseline",
     "nnUNetTrainerDualAggPaperNoAttention",
     "nnUNetTrainerDualAggPaperNoDCP",
+    "nnUNetTrainerDualAggSite",
+    "nnUNetTrainerSite",
 ]
 
 
