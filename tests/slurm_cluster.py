@@ -1,5 +1,6 @@
 """A real SLURM of one node, started by hand: munged, slurmctld and slurmd, with all their files in one folder."""
 
+import getpass
 import os
 import shutil
 import socket
@@ -8,7 +9,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue", "sinfo")
+PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+DAEMONS = ("munged", "slurmctld", "slurmd")
+COMMANDS = ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
 
 CONFIGURATION = """\
 ClusterName=one
@@ -36,15 +39,14 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 SchedulerParameters=batch_sched_delay=0
 KillWait=5
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} State=UNKNOWN
 PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
 
 def missing():
     """What is not installed, or None."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    absent = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+    absent = [name for name in DAEMONS + COMMANDS if shutil.which(name, path=PATH) is None]
     if absent:
         return f"SLURM is not installed ({', '.join(absent)}; Debian: apt install slurm-wlm munge)"
     return None if os.geteuid() == 0 else "SLURM's daemons are started as root"
@@ -68,11 +70,12 @@ def slurm(folder: Path):
             slurmd_port=ports[1],
             user="root",
             cpus=os.cpu_count(),
+            memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 - 500,
         )
     )
     environment = os.environ | {
+        "PATH": os.pathsep.join([str(_wrappers(folder)), PATH]),
         "SLURM_CONF": str(configuration),
-        "PATH": os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"]),
     }
     munged = ["munged", "--foreground", "--force", f"--key-file={folder}/munge.key"]
     munged += [
@@ -87,10 +90,25 @@ def slurm(folder: Path):
         _wait_until_idle(environment, folder)
         yield environment
     finally:
+        if len(started) == 3:  # jobs outlive the daemons
+            subprocess.run(
+                ["scancel", "--full", "--signal=KILL", "--user", getpass.getuser()], env=environment, check=False
+            )
         for process in reversed(started):
             process.terminate()
         for process in reversed(started):
             process.wait(timeout=30)
+
+
+def _wrappers(folder):
+    """SLURM's commands with this cluster's configuration: within a job, Snakemake unsets all variables SLURM_*."""
+    bin = folder / "bin"
+    bin.mkdir()
+    for name in COMMANDS:
+        command = bin / name
+        command.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name, path=PATH)} "$@"\n')
+        command.chmod(0o755)
+    return bin
 
 
 def _free_ports(number):

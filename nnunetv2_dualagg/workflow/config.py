@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.workflow.schema import make, mapping
 
 PLANNERS = {
     "nnUNetPlans": "nnUNetv2_plan_experiment -pl ExperimentPlanner -d",
@@ -97,42 +98,22 @@ def parse_config(content: Any) -> Config:
     Raises:
         UserError: it asks for something that does not fit together.
     """
-    content = dict(_mapping(content, "the file"))
-    methods = _mapping(content.pop("methods", None), "methods")
-    content["methods"] = tuple(_make(Method, options, f"methods: {name}", name) for name, options in methods.items())
-    reduced = _mapping(content.get("reduced_configurations") or {}, "reduced_configurations")
+    content = dict(mapping(content, "the file"))
+    methods = mapping(content.pop("methods", None), "methods")
+    content["methods"] = tuple(make(Method, options, f"methods: {name}", name) for name, options in methods.items())
+    reduced = mapping(content.get("reduced_configurations") or {}, "reduced_configurations")
     content["reduced_configurations"] = {
-        name: _make(Reduced, options, f"reduced_configurations: {name}") for name, options in reduced.items()
+        name: make(Reduced, options, f"reduced_configurations: {name}") for name, options in reduced.items()
     }
     for key in ("folds", "seeds"):
         content[key] = _numbers(content.get(key), key)
     for key in ("ensembles", "threads"):
-        content[key] = _mapping(content.get(key) or {}, key)
+        content[key] = mapping(content.get(key) or {}, key)
     content["threads"] = THREADS | content["threads"]
-    config = _make(Config, content, "the file")
+    config = make(Config, content, "the file")
     for check in (_check_dataset, _check_methods, _check_splits, _check_ensembles, _check_numbers):
         check(config)
     return config
-
-
-def _make(kind: type, options: Any, where: str, *args: Any) -> Any:
-    """A dataclass from the options of the same names."""
-    options = _mapping(options, where)
-    known = [f.name for f in fields(kind)][len(args) :]
-    unknown = [str(key) for key in options if key not in known]
-    if unknown:
-        raise UserError(f"{where} has the unknown key {unknown[0]}; expected some of {', '.join(known)}")
-    try:
-        return kind(*args, **options)
-    except TypeError as error:
-        missing = ", ".join(re.findall(r"'(\w+)'", str(error)))
-        raise UserError(f"{where} lacks {missing}") from error
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UserError(f"{where} is {value!r}; expected lines of 'key: value'")
-    return value
 
 
 def _numbers(value: Any, key: str) -> tuple[int, ...]:
@@ -144,7 +125,7 @@ def _numbers(value: Any, key: str) -> tuple[int, ...]:
 
 
 def _check_dataset(config: Config) -> None:
-    dataset = _mapping(config.dataset, "dataset")
+    dataset = mapping(config.dataset, "dataset")
     unknown = [key for key in dataset if key not in (*SOURCES, "id", "references", "images")]
     if unknown:
         raise UserError(
@@ -154,12 +135,15 @@ def _check_dataset(config: Config) -> None:
     if len(given) != 1:
         raise UserError(f"dataset has {' and '.join(given) or 'no source'}; expected one of {', '.join(SOURCES)}")
     if given[0] == "raw":
-        if not re.fullmatch(r"Dataset\d{3}_\w.*", Path(dataset["raw"]).name):
+        if not re.fullmatch(r"Dataset\d{3}_\w.*", Path(str(dataset["raw"])).name):
             raise UserError(f"dataset: raw is {dataset['raw']}; expected a folder named like Dataset123_Name")
     elif type(dataset.get("id")) is not int or not 1 <= dataset["id"] <= 999:
         raise UserError(f"dataset: id is {dataset.get('id')}; expected a number of 1 to 999 for the new dataset")
-    if given[0] == "iseg" and not _mapping(dataset["iseg"], "dataset: iseg").get("folders"):
-        raise UserError("dataset: iseg has no folders; expected a list of iSeg folders")
+    if given[0] == "phantom":
+        mapping(dataset["phantom"], "dataset: phantom")
+    folders = mapping(dataset["iseg"], "dataset: iseg").get("folders") if given[0] == "iseg" else ["unused"]
+    if not (isinstance(folders, list) and folders):
+        raise UserError(f"dataset: iseg has the folders {folders!r}; expected a list of iSeg folders")
 
 
 def _check_methods(config: Config) -> None:
@@ -195,6 +179,8 @@ def _check_splits(config: Config) -> None:
 def _check_ensembles(config: Config) -> None:
     names = {method.name for method in config.methods}
     for name, members in config.ensembles.items():
+        if not isinstance(members, list):
+            raise UserError(f"ensembles: {name} is {members!r}; expected a list of methods")
         if name in names:
             raise UserError(f"ensembles: {name} is a method's name too; choose another one")
         unknown = [member for member in members if member not in names]

@@ -2,7 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.evaluation.cases import read_json
 from nnunetv2_dualagg.workflow.config import Method
 from nnunetv2_dualagg.workflow.experiment import Experiment
@@ -22,27 +24,36 @@ def estimate(experiment: Experiment) -> str:
     Raises:
         UserError: the benchmark's file is wrong.
     """
-    benchmark = experiment.config.benchmark
-    measured = None if benchmark is None else read_json(experiment.root / benchmark)
+    measured = _read_benchmark(experiment)
+    unit = "hours" if measured is None or measured["options"]["device"] != "cuda" else "GPU-hours"
     lines, total = ["Trainings left:"], 0.0
     for method in experiment.config.methods:
         left = [t for t in experiment.trainings() if t[0] == method and not _done(experiment, *t)]
         text = f"  {method.name:<24}{len(left):>5} x {epochs(method)} epochs"
         if measured is not None:
-            hours = training_hours(method, measured)
-            total += hours * len(left) * method.num_gpus
-            text += f" x {hours:.2f} h = {hours * len(left) * method.num_gpus:.1f} GPU-hours"
+            each = training_hours(method, measured) * method.num_gpus
+            total += each * len(left)
+            text += f" x {each:.2f} = {each * len(left):.1f} {unit}"
         lines.append(text)
     if measured is None:
-        lines.append("For an estimate of hours, set benchmark in config.yaml.")
-    else:
-        setting = measured["setting"]
-        patch = "x".join(map(str, setting["patch_size"]))
-        lines.append(f"Together {total:.1f} GPU-hours on the benchmark's {measured['options']['device']}, if")
-        lines.append(
-            f"patch and batch are the benchmark's ({patch}, {setting['batch_size']}); validation comes on top."
-        )
+        return "\n".join([*lines, "For an estimate of hours, set benchmark in config.yaml."])
+    setting = measured["setting"]
+    patch = "x".join(map(str, setting["patch_size"]))
+    lines.append(
+        f"Together {total:.1f} {unit} with the benchmark's patches and batches ({patch}, {setting['batch_size']});"
+    )
+    lines.append("the validation at the end of each training and the predictions come on top.")
     return "\n".join(lines)
+
+
+def _read_benchmark(experiment: Experiment) -> dict[str, Any] | None:
+    if experiment.config.benchmark is None:
+        return None
+    file = experiment.root / experiment.config.benchmark
+    content = read_json(file)
+    if not (isinstance(content, dict) and {"networks", "setting", "options"} <= content.keys()):
+        raise UserError(f"{file} is no file of nnUNetv2_dualagg benchmark (it lacks networks, setting or options)")
+    return content
 
 
 def epochs(method: Method) -> int:
@@ -51,8 +62,8 @@ def epochs(method: Method) -> int:
     return method.epochs or (int(named[1]) if named else EPOCHS)
 
 
-def training_hours(method: Method, measured: dict) -> float:
-    """Hours of one training on one GPU.
+def training_hours(method: Method, measured: dict[str, Any]) -> float:
+    """Hours of one training on one device.
 
     Args:
         method: what is trained.

@@ -158,6 +158,11 @@ class Experiment:
             return 0
         return self.models[model].num_gpus if model else 1
 
+    def on_gpus(self, model: str | None = None) -> str:
+        """What to put before a command that trains or predicts, so that each has GPUs of its own."""
+        number = self.gpus(model)
+        return f"python -m nnunetv2_dualagg.workflow.gpus {number}" if number else ""
+
     def thread_variables(self, threads: int) -> str:
         """Variables that make nnU-Net use as many threads and processes as a training may have."""
         on_cpu = self.config.device == "cpu"

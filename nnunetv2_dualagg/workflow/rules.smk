@@ -152,12 +152,13 @@ rule train:
         configuration=lambda w: experiment.models[w.model].configuration,
         arguments=lambda w: experiment.train_arguments(w.model),
         variables=lambda w, threads: experiment.thread_variables(threads),
+        on_gpus=lambda w: experiment.on_gpus(w.model),
     threads: THREADS["train"]
     resources:
         gpu=lambda w: experiment.gpus(w.model),
     shell:
-        "{params.variables} nnUNetv2_dualagg train -seed {wildcards.seed} {D} {params.configuration} {wildcards.fold}"
-        " {params.arguments} --c &>> {log}"
+        "{params.variables} {params.on_gpus} nnUNetv2_dualagg train -seed {wildcards.seed}"
+        " {D} {params.configuration} {wildcards.fold} {params.arguments} --c &>> {log}"
 
 
 rule predict:
@@ -171,12 +172,13 @@ rule predict:
     params:
         images=experiment.images(),
         options=lambda w: experiment.predict_options(w.method),
+        on_gpus=experiment.on_gpus(),
         processes=lambda w, threads: max(1, threads // 2),
     threads: THREADS["predict"]
     resources:
         gpu=experiment.gpus(),
     shell:
-        "rm -rf {output}.part; nnUNet_results=$nnUNet_results/seed_{wildcards.seed} nnUNetv2_predict"
+        "rm -rf {output}.part; nnUNet_results=$nnUNet_results/seed_{wildcards.seed} {params.on_gpus} nnUNetv2_predict"
         " -i {params.images:q} -o {output}.part {params.options} -npp {params.processes} -nps {params.processes}"
         " &> {log} && mv {output}.part {output}"
 

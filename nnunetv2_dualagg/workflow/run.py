@@ -52,7 +52,12 @@ def dry_run(output: Path) -> None:
         UserError: ``config.yaml`` is wrong, Snakemake is not installed, or it finds a fault.
     """
     experiment = Experiment(read_config(output / "config.yaml"), output)
-    _snakemake(output, ["--profile", str(_profile(output, "local")), "--dry-run", "--quiet", "reason"])
+    command = _command(["--profile", str(_profile(output, "local")), "--dry-run", "--quiet", "host", "rules", "reason"])
+    done = subprocess.run(command, cwd=output, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"Snakemake finds a fault in {output}: {' '.join((done.stdout + done.stderr).split())[-1000:]}")
+    _, found, jobs = done.stdout.rpartition("Job stats:\n")
+    print(f"Jobs left:\n{jobs.split(chr(10) * 2)[0]}" if found else "Nothing is left to do.")
     print(f"\n{estimate(experiment)}")
 
 
@@ -67,7 +72,14 @@ def run(output: Path, profile: str) -> None:
         UserError: ``config.yaml`` is wrong, Snakemake is not installed, or a job failed.
     """
     experiment = Experiment(read_config(output / "config.yaml"), output)
-    _snakemake(output, ["--profile", str(_profile(output, profile))])
+    process = subprocess.Popen(_command(["--profile", str(_profile(output, profile))]), cwd=output)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # Ctrl-C has reached Snakemake too: it stops its jobs and unlocks the folder
+        raise
+    if code:
+        raise UserError(f"Snakemake ended with exit code {code}; its output above names the failed jobs and their logs")
     print(f"Done: {', '.join(str(output / target) for target in experiment.targets())}")
     if not experiment.references():
         print("The predictions are not compared, since config.yaml gives no references for them.")
@@ -81,14 +93,7 @@ def _profile(output: Path, name: str) -> Path:
     return folder.resolve()
 
 
-def _snakemake(output: Path, arguments: list[str]) -> None:
+def _command(arguments: list[str]) -> list[str]:
     if importlib.util.find_spec("snakemake") is None:
         raise UserError('the workflow needs Snakemake; type: pip install ".[workflow]" in a clone of nnunetv2-dualagg')
-    process = subprocess.Popen([sys.executable, "-m", "snakemake", *arguments], cwd=output)
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        process.wait()  # Ctrl-C has reached Snakemake too: it stops its jobs and unlocks the folder
-        raise
-    if code:
-        raise UserError(f"Snakemake ended with exit code {code}; its output above names the failed jobs and their logs")
+    return [sys.executable, "-m", "snakemake", *arguments]

@@ -1,0 +1,108 @@
+import copy
+from importlib.resources import files
+
+import pytest
+import yaml
+from workflow_files import small_config
+
+from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.workflow.config import parse_config, read_config
+
+
+def test_the_template_is_a_working_configuration(tmp_path):
+    template = files("nnunetv2_dualagg.workflow") / "files" / "config.yaml"
+    config = parse_config(yaml.safe_load(template.read_text()))
+    assert config.source == "phantom"
+    assert [method.model for method in config.methods] == [
+        "nnUNetTrainer_1epoch__nnUNetPlans__3d_small",
+        "nnUNetTrainerDualAgg_1epoch__nnUNetPlans__3d_small",
+    ]
+
+
+def test_what_is_left_out_is_as_in_nnunet(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("{dataset: {raw: /x/Dataset007_Y}, methods: {a: {trainer: T}}, folds: [0], seeds: [0]}")
+    config = read_config(file)
+    method = config.methods[0]
+    assert (method.plans, method.configuration, method.num_gpus) == ("nnUNetPlans", "3d_fullres", 1)
+    assert (config.device, config.splits, config.step_size, config.test_time_augmentation) == (
+        "cuda",
+        "default",
+        0.5,
+        True,
+    )
+
+
+FAULTS = [
+    (lambda c: c.pop("dataset"), "the file lacks dataset"),
+    (lambda c: c.pop("folds"), "folds is None; expected a list of numbers"),
+    (lambda c: c.update(seeds=[0, 0]), "seeds names a number twice"),
+    (lambda c: c.update(seeds=[-1]), r"seeds is \[-1\]; expected a list of numbers"),
+    (lambda c: c.update(seeds=[True]), r"seeds is \[True\]"),
+    (lambda c: c.update(seed=[0]), "the file has the unknown key seed; expected some of dataset, methods"),
+    (lambda c: c["dataset"].update(raw="Dataset001_X"), "dataset has phantom and raw; expected one of"),
+    (lambda c: c["dataset"].pop("phantom"), "dataset has no source; expected one of phantom, iseg, raw"),
+    (lambda c: c["dataset"].update(id=1000), "dataset: id is 1000; expected a number of 1 to 999"),
+    (lambda c: c["dataset"].update(name="x"), "dataset has the unknown key name"),
+    (lambda c: c.update(dataset={"raw": "/data/iSeg"}), "raw is /data/iSeg; expected a folder named like"),
+    (lambda c: c.update(dataset={"id": 1, "iseg": {}}), "dataset: iseg has the folders None; expected a list"),
+    (lambda c: c.update(dataset={"id": 1, "iseg": ["a"]}), r"dataset: iseg is \['a'\]; expected lines of 'key: value'"),
+    (lambda c: c.update(methods={}), "methods is empty"),
+    (lambda c: c.update(methods=["a"]), r"methods is \['a'\]; expected lines of"),
+    (lambda c: c["methods"].update(a={}), "methods: a lacks trainer"),
+    (lambda c: c["methods"].update(a={"trainer": "T", "plan": "P"}), "methods: a has the unknown key plan"),
+    (lambda c: c["methods"].update(a={"trainer": "T", "plans": "P"}), "methods: a: plans is P; expected one of nnUNet"),
+    (lambda c: c["methods"].update({"a b": {"trainer": "T"}}), "methods: a b: the name may have letters"),
+    (lambda c: c["methods"]["plain"].update(configuration="3d_cascade_fullres"), "needs another model's predictions"),
+    (lambda c: c["methods"].update(a=c["methods"]["plain"]), "methods: a and plain are the same trainer"),
+    (lambda c: c["methods"]["plain"].update(num_gpus=2), "num_gpus is 2, but device is cpu; expected cuda"),
+    (lambda c: c["reduced_configurations"]["3d_tiny"].pop("batch_size"), "3d_tiny lacks batch_size"),
+    (lambda c: c.update(splits="leave_one_out"), "splits is leave_one_out; expected default, loso, a list"),
+    (lambda c: c.update(folds=[5]), "folds names 5, but these splits have the folds 0 to 4"),
+    (lambda c: c.update(splits=["iSeg_010"], folds=[0, 1]), "folds names 1, but these splits have the folds 0 to 0"),
+    (lambda c: c.update(ensembles={"plain": ["plain", "resenc"]}), "ensembles: plain is a method's name too"),
+    (lambda c: c.update(ensembles={"both": ["plain"]}), "expected two or more of plain, resenc"),
+    (lambda c: c.update(ensembles={"both": ["plain", "other"]}), "expected two or more of plain, resenc"),
+    (lambda c: c.update(device="gpu"), "device is gpu; expected one of cuda, cpu, mps"),
+    (lambda c: c.update(step_size=0), "step_size is 0; expected more than 0"),
+    (lambda c: c.update(threads={"training": 4}), "threads: training is 4; expected a number for each of prepare"),
+    (lambda c: c.update(threads={"train": 0}), "threads: train is 0"),
+    (lambda c: c.update(step_size="0.5"), "the file: step_size is '0.5'; expected a number"),
+    (lambda c: c.update(device=3), "the file: device is 3; expected a word"),
+    (lambda c: c.update(splits=[1, 2]), r"the file: splits is \[1, 2\]; expected a word or a list"),
+    (lambda c: c.update(ensembles={"both": 5}), "ensembles: both is 5; expected a list of methods"),
+    (lambda c: c.update(ensembles=[["plain", "resenc"]]), "ensembles is .* expected lines of 'key: value'"),
+    (lambda c: c.update(dataset={"id": 1, "phantom": True}), "dataset: phantom is True; expected lines of"),
+    (lambda c: c["methods"]["plain"].update(num_gpus="2"), "methods: plain: num_gpus is '2'; expected a whole number"),
+    (lambda c: c["methods"]["plain"].update(epochs=1.5), "epochs is 1.5; expected a whole number or null"),
+    (
+        lambda c: c["reduced_configurations"]["3d_tiny"].update(patch_size=16),
+        "3d_tiny: patch_size is 16; expected a list",
+    ),
+    (lambda c: c["reduced_configurations"]["3d_tiny"].update(patch_size=["16"]), r"patch_size is \['16'\]"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), FAULTS, ids=[sentence for _, sentence in FAULTS])
+def test_a_fault_is_told_in_one_sentence_with_the_file(tmp_path, spoil, sentence):
+    config = copy.deepcopy(small_config())
+    spoil(config)
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    with pytest.raises(UserError, match=sentence) as caught:
+        read_config(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_yaml_or_not_there(tmp_path):
+    file = tmp_path / "config.yaml"
+    with pytest.raises(UserError, match=r"config.yaml does not exist; nnUNetv2_dualagg workflow -o .* writes one"):
+        read_config(file)
+    file.write_text("methods: [")
+    with pytest.raises(UserError, match="is not YAML: while parsing") as caught:
+        read_config(file)
+    assert "\n" not in str(caught.value)
+    file.write_text("just words")
+    with pytest.raises(UserError, match="the file is 'just words'; expected lines of 'key: value'"):
+        read_config(file)

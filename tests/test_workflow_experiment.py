@@ -1,0 +1,178 @@
+import json
+
+import pytest
+from workflow_files import TINY, small_config
+
+from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.workflow.config import parse_config
+from nnunetv2_dualagg.workflow.estimate import epochs, estimate, training_hours
+from nnunetv2_dualagg.workflow.experiment import Experiment, pairs
+
+
+def experiment(tmp_path, **changes):
+    return Experiment(parse_config(small_config(**changes)), tmp_path)
+
+
+def methods(*triples):
+    return {f"m{i}": dict(zip(("trainer", "plans", "configuration"), t, strict=True)) for i, t in enumerate(triples)}
+
+
+def test_data_that_methods_share_is_preprocessed_once(tmp_path):
+    made = experiment(
+        tmp_path,
+        methods=methods(
+            ("A", "nnUNetResEncUNetMPlans", "3d_tiny"),
+            ("A", "nnUNetPlans", "3d_tiny"),
+            ("B", "nnUNetPlans", "3d_fullres"),
+            ("B", "nnUNetDualAggPlans", "3d_paper"),
+            ("B", "nnUNetPlans", "2d"),
+            ("B", "nnUNetResEncUNetMPlans", "2d"),
+            ("B", "nnUNetPlans", "3d_lowres"),
+            ("B", "nnUNetResEncUNetMPlans", "3d_lowres"),  # its voxel size follows from the patch: data of its own
+        ),
+    )
+    assert made.identifiers() == {
+        "nnUNetPlans_3d_fullres": ("nnUNetPlans", "3d_fullres"),
+        "nnUNetPlans_2d": ("nnUNetPlans", "2d"),
+        "nnUNetPlans_3d_lowres": ("nnUNetPlans", "3d_lowres"),
+        "nnUNetResEncUNetMPlans_3d_lowres": ("nnUNetResEncUNetMPlans", "3d_lowres"),
+    }
+
+
+def test_shared_data_comes_from_the_plans_there_are(tmp_path):
+    made = experiment(tmp_path, methods=methods(("A", "nnUNetResEncUNetLPlans", "3d_fullres")))
+    assert made.identifiers() == {"nnUNetPlans_3d_fullres": ("nnUNetResEncUNetLPlans", "3d_fullres")}
+
+
+def test_reduced_configurations_are_added_where_they_are_used(tmp_path):
+    made = experiment(tmp_path, reduced_configurations={"3d_tiny": TINY, "3d_other": TINY})
+    assert made.added() == [("nnUNetPlans", "3d_tiny"), ("nnUNetResEncUNetMPlans", "3d_tiny")]
+    assert made.configuration_options("3d_tiny") == "-patch_size 16 16 16 -batch_size 2 -features_per_stage 4 8 8"
+    needed = made.needed_to_train("nnUNetTrainerShort__nnUNetResEncUNetMPlans__3d_tiny")
+    assert needed == [
+        "nnUNet_preprocessed/Dataset219_iSeg2019/splits_final.json",
+        "nnUNet_preprocessed/Dataset219_iSeg2019/nnUNetResEncUNetMPlans.json",
+        "done/configuration/nnUNetResEncUNetMPlans/3d_tiny",
+        "done/preprocess/nnUNetPlans_3d_fullres",
+    ]
+
+
+def test_commands_for_all_kinds_of_data(tmp_path):
+    phantom = {"num_training": 6, "spacing": [1, 1, 2], "maps": "/some maps"}
+    made = experiment(tmp_path, dataset={"id": 7, "phantom": phantom})
+    assert made.phantom_options() == "--num_training 6 --spacing 1 1 2 -maps '/some maps'"
+    assert made.sites_option() == "-sites phantom/sites.csv"
+    assert (made.dataset, made.number) == ("Dataset007_iSeg2019", 7)
+
+    iseg = {"folders": ["/a b", "/c"], "year": 2017}
+    made = experiment(tmp_path, dataset={"id": 7, "iseg": iseg})
+    assert (made.iseg_folders(), made.sites_option()) == (["/a b", "/c"], "")
+    assert (made.dataset, made.references()) == ("Dataset007_iSeg2017", None)
+    assert made.targets()[:2] == ["predictions/seed_0/plain", "predictions/seed_1/plain"]
+
+    raw = tmp_path / "data" / "Dataset042_X"
+    (raw / "labelsTs").mkdir(parents=True)
+    made = experiment(tmp_path, dataset={"raw": str(raw)})
+    assert (made.dataset, made.number, made.sites()) == ("Dataset042_X", 42, None)
+    assert made.environment()["nnUNet_raw"] == str(tmp_path / "data")
+    assert made.references() == str(raw / "labelsTs")
+    assert made.targets() == ["comparison", "comparison_validation", "curves"]
+
+
+@pytest.mark.parametrize(
+    ("splits", "command"),
+    [
+        ("default", "nnUNetv2_dualagg splits -d 219 --default"),
+        ("loso", "nnUNetv2_dualagg splits -d 219 --loso"),
+        (["iSeg_001", "iSeg_002"], "nnUNetv2_dualagg splits -d 219 --holdout iSeg_001 iSeg_002"),
+        ("my.json", "cp my.json nnUNet_preprocessed/Dataset219_iSeg2019/splits_final.json"),
+    ],
+)
+def test_splits(tmp_path, splits, command):
+    assert experiment(tmp_path, splits=splits).splits_command() == command
+
+
+def test_processor_cores(tmp_path):
+    assert experiment(tmp_path).thread_variables(2) == "OMP_NUM_THREADS=2 nnUNet_n_proc_DA=1 nnUNet_def_n_proc=1"
+    cuda = experiment(tmp_path, device="cuda")
+    assert cuda.thread_variables(12) == "OMP_NUM_THREADS=1 nnUNet_n_proc_DA=12 nnUNet_def_n_proc=1"
+    exact = experiment(tmp_path, augmentation_processes=0)
+    assert exact.thread_variables(1) == "OMP_NUM_THREADS=1 nnUNet_n_proc_DA=0 nnUNet_def_n_proc=1"
+
+
+def test_several_gpus_a_training(tmp_path):
+    config = small_config(device="cuda")
+    config["methods"]["plain"]["num_gpus"] = 4
+    made = Experiment(parse_config(config), tmp_path)
+    plain, resenc = (method.model for method in made.config.methods)
+    assert made.train_arguments(plain) == "-tr nnUNetTrainerShort -p nnUNetPlans -device cuda -num_gpus 4"
+    assert [made.gpus(plain), made.gpus(resenc), made.gpus()] == [4, 1, 1]
+    assert made.on_gpus(plain) == "python -m nnunetv2_dualagg.workflow.gpus 4"
+    assert (experiment(tmp_path).gpus(plain), experiment(tmp_path).on_gpus(plain)) == (0, "")
+
+
+def test_members_of_an_ensemble_keep_their_probabilities(tmp_path):
+    made = experiment(tmp_path, ensembles={"both": ["plain", "resenc"]}, folds=[0, 3])
+    assert made.predict_options("plain") == (
+        "-d 219 -c 3d_tiny -tr nnUNetTrainerShort -p nnUNetPlans -f 0 3 -device cpu -step_size 1 --disable_tta "
+        "--save_probabilities"
+    )
+    assert "--save_probabilities" not in experiment(tmp_path).predict_options("plain")
+    assert made.predictions()["both"] == ["predictions/seed_0/both", "predictions/seed_1/both"]
+
+
+def test_every_method_fold_and_seed_is_trained_once(tmp_path):
+    made = experiment(tmp_path, folds=[0, 1, 2], seeds=[0, 5])
+    assert len(made.all_trained()) == len(set(made.all_trained())) == 2 * 3 * 2
+    assert made.trained(made.config.methods[0], 5, 2) == (
+        "nnUNet_results/seed_5/Dataset219_iSeg2019/nnUNetTrainerShort__nnUNetPlans__3d_tiny/fold_2/validation/summary.json"
+    )
+    assert pairs({"a": ["x", "y z"], "b": ["w"]}) == "a=x 'a=y z' b=w"
+
+
+BENCHMARK = {
+    "options": {"device": "cuda"},
+    "setting": {"patch_size": [128, 128, 128], "batch_size": 2},
+    "networks": {
+        "PlainConvUNet": {"step_seconds": 0.2, "patch_seconds": 0.05},
+        "ResidualEncoderUNet": {"step_seconds": 0.4, "patch_seconds": 0.1},
+        "DualAggUNet": {"step_seconds": 0.3, "patch_seconds": 0.08},
+    },
+}
+
+
+def test_the_estimate_counts_what_is_left(tmp_path):
+    (tmp_path / "benchmark.json").write_text(json.dumps(BENCHMARK))
+    config = small_config(device="cuda", benchmark="benchmark.json", folds=[0, 1])
+    config["methods"] = {
+        "plain": {"trainer": "nnUNetTrainer"},
+        "dualagg": {"trainer": "nnUNetTrainerDualAgg_50epochs", "num_gpus": 2},
+    }
+    made = Experiment(parse_config(config), tmp_path)
+    done = tmp_path / made.trained(made.config.methods[0], 1, 0)
+    done.parent.mkdir(parents=True)
+    done.touch()
+    # An epoch: 250 x 0.2 + 50 x 2 x 0.05 = 55 s, so 1000 take 15.28 h; 3 of 4 trainings are left.
+    assert training_hours(made.config.methods[0], BENCHMARK) == pytest.approx(55 * 1000 / 3600)
+    # 250 x 0.3 + 50 x 2 x 0.08 = 83 s, 50 of them 1.15 h, on two GPUs 2.31; 4 trainings.
+    text = estimate(made)
+    assert "3 x 1000 epochs x 15.28 = 45.8 GPU-hours" in text
+    assert "4 x 50 epochs x 2.31 = 9.2 GPU-hours" in text
+    assert "Together 55.1 GPU-hours with the benchmark's patches and batches (128x128x128, 2)" in text
+    (tmp_path / "benchmark.json").write_text("{}")
+    with pytest.raises(UserError, match="is no file of nnUNetv2_dualagg benchmark"):
+        estimate(made)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "number"),
+    [
+        ("nnUNetTrainer", 1000),
+        ("nnUNetTrainer_1epoch", 1),
+        ("nnUNetTrainerDualAgg_250epochs", 250),
+        ("nnUNetTrainer_50epochs_NoMirroring", 50),
+    ],
+)
+def test_the_length_of_a_training_is_in_the_trainers_name(tmp_path, trainer, number):
+    config = parse_config(small_config(methods={"a": {"trainer": trainer, "plans": "nnUNetPlans"}}))
+    assert epochs(config.methods[0]) == number
