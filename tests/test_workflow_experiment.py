@@ -69,6 +69,8 @@ def test_commands_for_all_kinds_of_data(tmp_path):
     assert (made.iseg_folders(), made.sites_option()) == (["/a b", "/c"], "")
     assert (made.dataset, made.references()) == ("Dataset007_iSeg2017", None)
     assert made.targets()[:2] == ["predictions/seed_0/plain", "predictions/seed_1/plain"]
+    made = experiment(tmp_path, dataset={"id": 7, "iseg": iseg, "images": False})  # training subjects only
+    assert made.targets() == ["comparison_validation", "curves"]
 
     raw = tmp_path / "data" / "Dataset042_X"
     (raw / "labelsTs").mkdir(parents=True)
@@ -93,9 +95,9 @@ def test_splits(tmp_path, splits, command):
 
 
 def test_processor_cores(tmp_path):
-    assert experiment(tmp_path).thread_variables(2) == "OMP_NUM_THREADS=2 nnUNet_n_proc_DA=1 nnUNet_def_n_proc=1"
+    assert experiment(tmp_path).thread_variables(2) == "OMP_NUM_THREADS=2 nnUNet_n_proc_DA=1 nnUNet_def_n_proc=2"
     cuda = experiment(tmp_path, device="cuda")
-    assert cuda.thread_variables(12) == "OMP_NUM_THREADS=1 nnUNet_n_proc_DA=12 nnUNet_def_n_proc=1"
+    assert cuda.thread_variables(12) == "OMP_NUM_THREADS=1 nnUNet_n_proc_DA=12 nnUNet_def_n_proc=8"
     exact = experiment(tmp_path, augmentation_processes=0)
     assert exact.thread_variables(1) == "OMP_NUM_THREADS=1 nnUNet_n_proc_DA=0 nnUNet_def_n_proc=1"
 
@@ -126,6 +128,14 @@ def test_every_method_fold_and_seed_is_trained_once(tmp_path):
     assert len(made.all_trained()) == len(set(made.all_trained())) == 2 * 3 * 2
     assert made.trained(made.config.methods[0], 5, 2) == (
         "nnUNet_results/seed_5/Dataset219_iSeg2019/nnUNetTrainerShort__nnUNetPlans__3d_tiny/fold_2/validation/summary.json"
+    )
+    assert made.model_folders()["plain"][1].endswith(
+        "seed_5/Dataset219_iSeg2019/nnUNetTrainerShort__nnUNetPlans__3d_tiny"
+    )
+    validations = made.validations()["resenc"]
+    assert len(validations) == 6
+    assert validations[0].endswith(
+        "seed_0/Dataset219_iSeg2019/nnUNetTrainerShort__nnUNetResEncUNetMPlans__3d_tiny/fold_0/validation"
     )
     assert pairs({"a": ["x", "y z"], "b": ["w"]}) == "a=x 'a=y z' b=w"
 

@@ -207,11 +207,11 @@ rule compare:
     params:
         predictions=pairs(experiment.predictions()),
         references=experiment.references(),
-        sites=f"-sites {experiment.sites()}" if experiment.sites() else "",
+        sites=["-sites", experiment.sites()] if experiment.sites() else [],
         images=experiment.images(),
     threads: THREADS["compare"]
     shell:
-        "nnUNetv2_dualagg compare -ref {params.references:q} {params.sites} -images {params.images:q} -o {output}"
+        "nnUNetv2_dualagg compare -ref {params.references:q} {params.sites:q} -images {params.images:q} -o {output}"
         " -np {threads} -pred {params.predictions} &> {log}"
 
 
@@ -225,9 +225,10 @@ rule compare_validation:
         "logs/compare_validation.log",
     params:
         predictions=pairs(experiment.validations()),
+        images=RAW / "imagesTr",
     threads: THREADS["compare"]
     shell:
-        "nnUNetv2_dualagg compare -ref {PRE}/gt_segmentations -djfile {PRE}/dataset.json -images {RAW}/imagesTr"
+        "nnUNetv2_dualagg compare -ref {PRE}/gt_segmentations -djfile {PRE}/dataset.json -images {params.images:q}"
         " -o {output} -np {threads} --skip-missing -pred {params.predictions} &> {log}"
 
 
@@ -240,6 +241,6 @@ rule curves:
     log:
         "logs/curves.log",
     params:
-        folds=pairs({name: experiment.folds(method) for name, method in experiment.methods.items()}),
+        models=pairs(experiment.model_folders()),
     shell:
-        "nnUNetv2_dualagg curves -i {params.folds} -o {output} &> {log}"
+        "nnUNetv2_dualagg curves -i {params.models} -o {output} &> {log}"
