@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from nnunet_commands import add_tiny_configuration, run_command
+from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER
 
@@ -97,10 +99,37 @@ def test_the_model_exported_and_installed_elsewhere_predicts_the_same_voxels(pre
         np.testing.assert_array_equal(found[name], expected[name])
 
 
+def test_the_predictor_in_python_gives_the_voxels_of_the_command(predictions, trained, tmp_path):
+    """From a list of files to chosen names, and from an array."""
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(trained.results / DATASET / MODEL), use_folds=(0,))
+    name, expected = next(iter(segmentations(predictions).items()))
+    images = trained.raw / DATASET / "imagesTs"
+    files = [str(images / name.replace(".nii.gz", f"_{channel:04d}.nii.gz")) for channel in range(2)]
+    predictor.predict_from_files(
+        [files], [str(tmp_path / "chosen")], num_processes_preprocessing=1, num_processes_segmentation_export=1
+    )
+    np.testing.assert_array_equal(segmentations(tmp_path)["chosen.nii.gz"], expected)
+    image, _ = NibabelIO().read_images(files)
+    found = predictor.predict_single_npy_array(image, {"spacing": [6, 6, 6]})
+    np.testing.assert_array_equal(found, expected.transpose())  # nnU-Net's arrays are z, y, x
+
+
 def test_find_best_configuration_knows_our_trainer(trained):
     run_command(f"nnUNetv2_find_best_configuration 219 -c 3d_tiny -tr {TRAINER} -f 0 --disable_ensembling -np 1")
     found = json.loads((trained.results / DATASET / "inference_information.json").read_text())
     assert found["best_model_or_ensemble"]["selected_model_or_models"][0]["trainer"] == TRAINER
+
+
+@pytest.mark.gpu
+def test_cuda_trains_and_predicts_almost_the_voxels_of_the_cpu(trained):
+    run_command(f"nnUNetv2_train 219 3d_tiny 1 -tr {TRAINER} -device cuda")
+    line = f"nnUNetv2_predict -d 219 -c 3d_tiny -f 1 -tr {TRAINER} -npp 0 -nps 0 -device"
+    for device in ("cuda", "cpu"):
+        run_command(line, device, "-i", trained.raw / DATASET / "imagesTs", "-o", trained.root / device)
+    on_cpu = segmentations(trained.root / "cpu")
+    for name, segmentation in segmentations(trained.root / "cuda").items():
+        assert np.mean(segmentation == on_cpu[name]) > 0.99
 
 
 def test_training_goes_on_from_a_checkpoint(trained):
