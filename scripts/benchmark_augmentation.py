@@ -21,16 +21,16 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.run.run_training import get_trainer_from_args
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5 import nnUNetTrainerDA5
 from tqdm import tqdm, trange
 
 from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
 from nnunetv2_dualagg.trainers.site import nnUNetTrainerSite
 
-TRAINERS = (nnUNetTrainer, nnUNetTrainerSite, nnUNetTrainerDA5)
+TRAINERS = (nnUNetTrainer, nnUNetTrainerSite)
 PATCHES = ((40, 40, 40), (96, 128, 128))
 CHANNELS = 2
 BATCH = 2
+WARM_UP = 20  # samples not counted; nnU-Net's blur first tries which kind of convolution is faster
 ITERATIONS = 250  # training steps of nnU-Net's epoch
 ROTATION = (-np.pi / 6, np.pi / 6)  # nnU-Net's for 3-D patches
 DEEP_SUPERVISION = [[1.0] * 3, [0.5] * 3, [0.25] * 3, [0.125] * 3]
@@ -39,7 +39,7 @@ DEEP_SUPERVISION = [[1.0] * 3, [0.5] * 3, [0.25] * 3, [0.125] * 3]
 def main() -> None:
     """Read the options and print one of the two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-samples", type=int, default=400, help="samples of each patch size. Default: 400")
+    parser.add_argument("-samples", type=int, default=200, help="samples of each patch size. Default: 200")
     parser.add_argument("-d", metavar="DATASET", help="measure epochs on this preprocessed dataset, instead")
     parser.add_argument("-c", metavar="CONFIGURATION", default="3d_fullres", help="Default: 3d_fullres")
     parser.add_argument("-tr", nargs=2, default=["nnUNetTrainer", "nnUNetTrainerSite"], help="trainers to compare")
@@ -58,9 +58,10 @@ def print_transform_times(patch: tuple[int, int, int], samples: int) -> None:
     """Processor time of a sample for each trainer's list of transforms; the lists take turns on the same samples."""
     pipelines = {trainer.__name__: training_transforms(trainer, patch) for trainer in TRAINERS}
     times = {name: [] for name in pipelines}
-    for seed in trange(samples, desc=f"{'x'.join(map(str, patch))}", leave=False):
+    for seed in trange(WARM_UP + samples, desc=f"{'x'.join(map(str, patch))}", leave=False):
         for name, transforms in pipelines.items():
             times[name].append(seconds_of_a_sample(transforms, patch, seed))
+    times = {name: measured[WARM_UP:] for name, measured in times.items()}
     default = np.array(times["nnUNetTrainer"])
     print(f"\n{'x'.join(map(str, patch))}, {CHANNELS} channels, {samples} samples")
     print("| transforms of | ms a sample | ratio | s an epoch, 1 worker | 4 workers | 12 workers |")
@@ -122,7 +123,7 @@ def print_epoch_times(dataset: str, configuration: str, names: list[str], epochs
 
 def seconds_of_steps(trainer: nnUNetTrainer, steps: int) -> float:
     """Wall time of so many training steps; each one ends with the loss on the CPU."""
-    trainer.on_train_epoch_start()
+    trainer.network.train()
     start = time.perf_counter()
     for _ in range(steps):
         trainer.train_step(next(trainer.dataloader_train))
