@@ -140,15 +140,15 @@ step "One modality, thick slices, regions"
 run nnUNetv2_dualagg phantom -o "$work/thick" --num_training 5 --num_testing 1 --spacing 4 4 16
 run nnUNetv2_dualagg convert_iseg -i "$work"/thick/iSeg-2019-{Training,Testing} -sites "$work/thick/sites.csv" -d 220 \
     -modalities T1
-other=$nnUNet_preprocessed/Dataset220_iSeg2019
-check use_regions "$nnUNet_raw/Dataset220_iSeg2019/dataset.json"
+other=$nnUNet_preprocessed/Dataset220_iSeg2019_T1
+check use_regions "$nnUNet_raw/Dataset220_iSeg2019_T1/dataset.json"
 run nnUNetv2_plan_and_preprocess -d 220 -c 3d_fullres -npfp 1 -np 1 --verify_dataset_integrity
 run nnUNetv2_dualagg add_configuration -d 220 -c 3d_tiny -patch_size 8 24 24 -batch_size 2 -features_per_stage 8 16 16
 check anisotropic "$other/nnUNetPlans.json" 3d_tiny
 run nnUNetv2_train 220 3d_tiny 0 -tr $ours $cpu
-other=$nnUNet_results/Dataset220_iSeg2019/${ours}__nnUNetPlans__3d_tiny
+other=$nnUNet_results/Dataset220_iSeg2019_T1/${ours}__nnUNetPlans__3d_tiny
 check folds 4 "$other/fold_0"
-other_images=$nnUNet_raw/Dataset220_iSeg2019/imagesTs
+other_images=$nnUNet_raw/Dataset220_iSeg2019_T1/imagesTs
 run nnUNetv2_predict -i "$other_images" -o "$work/regions" -d 220 -c 3d_tiny -f 0 -tr $ours $cpu
 check predictions "$work/regions" "$other_images" 0 1 2 3
 

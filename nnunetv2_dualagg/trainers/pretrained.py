@@ -45,7 +45,7 @@ def check_pretrained_weights(network: nn.Module, file: Path) -> None:
     if missing:
         raise UserError(
             f"{file} holds weights of another network, trained by {trainer}: {len(missing)} of the {len(own)} entries "
-            f"of this network are not in it, such as {missing[0]}"
+            f"of this network are not in it, such as {missing[-1]}"
         )
     channels, expected = weights[STEM].shape[1], own[STEM].shape[1]
     if channels != expected:
