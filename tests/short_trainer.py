@@ -24,10 +24,10 @@ class nnUNetTrainerShort(nnUNetTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = int(os.environ.get("SHORT_EPOCHS", 2))
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 3, 1
+        self.save_every = 1
 
     def on_epoch_end(self):
         super().on_epoch_end()
-        self.save_checkpoint(self.output_folder + "/checkpoint_latest.pth")
         time.sleep(float(os.environ.get("SHORT_PAUSE", 0)))
 """
 

@@ -1,10 +1,12 @@
 import json
 
 import pytest
+from nnunet_commands import run_command
+from planning_data import set_folders, use_threads, write_dataset_with_fingerprint
 from workflow_files import TINY, small_config
 
 from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.workflow.config import parse_config
+from nnunetv2_dualagg.workflow.config import PLANNERS, parse_config
 from nnunetv2_dualagg.workflow.estimate import epochs, estimate, training_hours
 from nnunetv2_dualagg.workflow.experiment import Experiment, pairs
 
@@ -42,6 +44,19 @@ def test_data_that_methods_share_is_preprocessed_once(tmp_path):
 def test_shared_data_comes_from_the_plans_there_are(tmp_path):
     made = experiment(tmp_path, methods=methods(("A", "nnUNetResEncUNetLPlans", "3d_fullres")))
     assert made.identifiers() == {"nnUNetPlans_3d_fullres": ("nnUNetResEncUNetLPlans", "3d_fullres")}
+
+
+def test_the_plans_name_the_data_as_it_was_foreseen(tmp_path, monkeypatch):
+    folders = set_folders(tmp_path, monkeypatch)
+    use_threads(monkeypatch)
+    name = write_dataset_with_fingerprint(folders.raw)
+    triples = [("A", plans, configuration) for plans in PLANNERS for configuration in ("2d", "3d_fullres")]
+    made = experiment(tmp_path, methods=methods(*triples), dataset={"raw": str(folders.raw / name)})
+    for plans in PLANNERS:
+        run_command(made.planning_command(plans))
+    for method in made.config.methods:
+        plans = json.loads((folders.preprocessed / name / f"{method.plans}.json").read_text())
+        assert plans["configurations"][method.configuration]["data_identifier"] == made.identifier(method)
 
 
 def test_reduced_configurations_are_added_where_they_are_used(tmp_path):
@@ -166,8 +181,8 @@ def test_the_estimate_counts_what_is_left(tmp_path):
     assert training_hours(made.config.methods[0], BENCHMARK) == pytest.approx(55 * 1000 / 3600)
     # 250 x 0.3 + 50 x 2 x 0.08 = 83 s, 50 of them 1.15 h, on two GPUs 2.31; 4 trainings.
     text = estimate(made)
-    assert "3 x 1000 epochs x 15.28 = 45.8 GPU-hours" in text
-    assert "4 x 50 epochs x 2.31 = 9.2 GPU-hours" in text
+    assert "3 x 1000 epochs, 15.28 GPU-hours each: 45.8" in text
+    assert "4 x 50 epochs, 2.31 GPU-hours each: 9.2" in text
     assert "Together 55.1 GPU-hours with the benchmark's patches and batches (128x128x128, 2)" in text
     (tmp_path / "benchmark.json").write_text("{}")
     with pytest.raises(UserError, match="is no file of nnUNetv2_dualagg benchmark"):

@@ -112,10 +112,10 @@ def raw_config(tmp_path, **changes):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """A run from beginning to end: two methods, two seeds, their ensemble."""
+    """A run from beginning to end: two methods and their ensemble."""
     root = tmp_path_factory.mktemp("uninterrupted")
     folder = root / "experiment"
-    environment = write_small_workflow(folder, raw_config(root, ensembles={"both": ["plain", "resenc"]}))
+    environment = write_small_workflow(folder, raw_config(root, seeds=[0], ensembles={"both": ["plain", "resenc"]}))
     finish(folder, environment)
     return folder, environment
 
@@ -125,13 +125,9 @@ def test_everything_is_trained_predicted_and_compared(uninterrupted):
     folder, _ = uninterrupted
     metrics = (folder / "comparison" / "metrics.csv").read_text()
     for name in ("plain", "resenc", "both"):
-        for seed in (0, 1):
-            assert f"predictions/seed_{seed}/{name}" in metrics
+        assert f"predictions/seed_0/{name}" in metrics
     assert (folder / "comparison_validation" / "report.html").is_file()
     assert (folder / "curves" / "curves.png").is_file()
-    folds = [next(folder.glob(f"nnUNet_results/seed_{seed}/*/{MODEL}/fold_0/checkpoint_final.pth")) for seed in (0, 1)]
-    one, other = (torch.load(file, weights_only=False)["network_weights"] for file in folds)
-    assert not all(torch.equal(one[key], other[key]) for key in one)
     assert not list(folder.rglob("*.part"))
 
 
@@ -142,13 +138,15 @@ def test_a_second_run_repeats_nothing_and_another_seed_trains_only_itself(uninte
     finish(folder, environment)
     assert times(folder) == before
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    (folder / "config.yaml").write_text(yaml.safe_dump({**config, "seeds": [0, 1, 2]}, sort_keys=False))
+    (folder / "config.yaml").write_text(yaml.safe_dump({**config, "seeds": [0, 1]}, sort_keys=False))
     finish(folder, environment)
     after = times(folder)
     again = ("comparison", "comparison_validation", "curves", "logs", "config.yaml")
     changed = {file.relative_to(folder) for file in before if after.get(file) != before[file]}
     assert {file.parts[0] for file in changed} <= set(again)
-    assert len(list(folder.glob("nnUNet_results/seed_2/*/*/fold_0/checkpoint_final.pth"))) == 2
+    folds = [next(folder.glob(f"nnUNet_results/seed_{seed}/*/{MODEL}/fold_0/checkpoint_final.pth")) for seed in (0, 1)]
+    one, other = (torch.load(file, weights_only=False)["network_weights"] for file in folds)
+    assert not all(torch.equal(one[key], other[key]) for key in one)
 
 
 @pytest.mark.slow
@@ -166,7 +164,7 @@ def test_five_interruptions_end_in_the_same_files(uninterrupted, tmp_path):
             try:
                 run.process.wait(seconds)
             except subprocess.TimeoutExpired:
-                run.signal(number)
+                run.interrupt(number)
             assert run.wait() != 0, f"finished within {seconds} s"
         if number == signal.SIGKILL:
             subprocess.run([sys.executable, "-m", "snakemake", "--unlock"], cwd=folder, env=environment, check=True)

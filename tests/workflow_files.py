@@ -43,7 +43,7 @@ def write_raw_dataset(folder: Path) -> Path:
     for kind in ("images", "labels"):
         (raw / f"{kind}Ts").mkdir()
         for file in (raw / f"{kind}Tr").glob("iSeg_001*"):
-            shutil.copy(file, raw / f"{kind}Ts" / file.name.replace("001", "901"))
+            shutil.copy(file, raw / f"{kind}Ts" / file.name.replace("iSeg_001", "iSeg_901"))
     return raw
 
 
@@ -74,6 +74,7 @@ class Run:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in the background
         )
         self.lines: list[str] = []
         self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout), daemon=True)
@@ -107,3 +108,22 @@ class Run:
     def signal(self, number: int) -> None:
         """Send a signal to the whole group, as Ctrl-C does."""
         os.killpg(self.process.pid, number)
+
+    def interrupt(self, number: int) -> None:
+        """Send a signal and wait until the whole group has ended."""
+        self.signal(number)
+        deadline = time.monotonic() + 300
+        while self._alive():
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.5)
+
+    def _alive(self) -> bool:
+        stats = [_read(file).rpartition(")")[2].split() for file in Path("/proc").glob("[0-9]*/stat")]
+        return any(stat[2] == str(self.process.pid) and stat[0] != "Z" for stat in stats if stat)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return ""

@@ -33,7 +33,7 @@ def estimate(experiment: Experiment) -> str:
         if measured is not None:
             each = training_hours(method, measured) * method.num_gpus
             total += each * len(left)
-            text += f" x {each:.2f} = {each * len(left):.1f} {unit}"
+            text += f", {each:.2f} {unit} each: {each * len(left):.1f}"
         lines.append(text)
     if measured is None:
         return "\n".join([*lines, "For an estimate of hours, set benchmark in config.yaml."])

@@ -146,9 +146,8 @@ rule train:
         ancient(lambda w: experiment.needed_to_train(w.model)),
     output:
         f"nnUNet_results/seed_{{seed}}/{experiment.dataset}/{{model}}/fold_{{fold}}/validation/summary.json",
-    log:
-        "logs/train/seed_{seed}/{model}/fold_{fold}.log",
     params:
+        logs="logs/train/seed_{seed}/{model}",  # not declared: Snakemake would remove those of earlier attempts
         configuration=lambda w: experiment.models[w.model].configuration,
         arguments=lambda w: experiment.train_arguments(w.model),
         variables=lambda w, threads: experiment.thread_variables(threads),
@@ -157,8 +156,8 @@ rule train:
     resources:
         gpu=lambda w: experiment.gpus(w.model),
     shell:
-        "{params.variables} {params.on_gpus} nnUNetv2_dualagg train -seed {wildcards.seed}"
-        " {D} {params.configuration} {wildcards.fold} {params.arguments} --c &>> {log}"
+        "mkdir -p {params.logs}; {params.variables} {params.on_gpus} nnUNetv2_dualagg train -seed {wildcards.seed}"
+        " {D} {params.configuration} {wildcards.fold} {params.arguments} --c &>> {params.logs}/fold_{wildcards.fold}.log"
 
 
 rule predict:
