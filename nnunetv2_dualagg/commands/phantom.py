@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="folder of NIfTI tissue maps (0 background, 1 CSF, 2 GM, 3 WM), in the order of their names one a "
-        "training subject, and those behind them for the testing subjects; default: random deformations of the ICBM152 average brain in nilearn",
+        "training subject, and those behind them for the testing subjects; default: random deformations of the "
+        "ICBM152 average brain in nilearn",
     )
     parser.add_argument("--num_training", type=int, default=10, metavar="N", help="training subjects (default: 10)")
     parser.add_argument(

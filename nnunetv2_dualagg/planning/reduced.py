@@ -56,9 +56,7 @@ def add_reduced_configuration(
     if present == configuration:
         return
     if present is not None:
-        raise UserError(
-            f"{plans_file} has another configuration {name}; choose another name"
-        )
+        raise UserError(f"{plans_file} has another configuration {name}; choose another name")
     plans["configurations"][name] = configuration
     with new_file(plans_file, overwrite=True) as part:
         part.write_text(json.dumps(plans, indent=4))

@@ -8,6 +8,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_dualagg.architectures import DualAggUNet
+from nnunetv2_dualagg.trainers.pretrained import check_pretrained_weights, pretrained_weights_option
 
 NETWORK_CLASS = f"{DualAggUNet.__module__}.{DualAggUNet.__qualname__}"
 UNETS = ("PlainConvUNet", "ResidualEncoderUNet", "DualAggUNet")
@@ -20,8 +21,15 @@ class DualAggMixin(nnUNetTrainer):
     """Arguments of DualAggUNet that replace those of the plans."""
 
     def initialize(self) -> None:
-        """Initialise as nnU-Net does, and log the number of parameters."""
+        """Initialise as nnU-Net does, log the number of parameters, and look whether pretrained weights fit.
+
+        Raises:
+            UserError: the weights behind ``-pretrained_weights`` do not fit the network.
+        """
         super().initialize()
+        pretrained = pretrained_weights_option()
+        if pretrained is not None:
+            check_pretrained_weights(self.network, pretrained)
         parameters = sum(parameter.numel() for parameter in self.network.parameters())
         self.print_to_log_file(f"Number of parameters: {parameters}", also_print_to_console=False)
 
