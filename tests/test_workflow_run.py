@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from workflow_files import Run, small_config, write_raw_dataset, write_small_wor
 from nnunetv2_dualagg import cli
 from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.workflow.run import dry_run, write_workflow
+
+needs_snakemake = pytest.mark.skipif(find_spec("snakemake") is None, reason="Snakemake (Python 3.11) is not installed")
 
 MODEL = f"{SHORT}__nnUNetPlans__3d_tiny"
 
@@ -52,6 +55,7 @@ def test_the_profiles_limit_what_writes_to_common_files(tmp_path, profile):
     assert options["retries"] >= 1
 
 
+@needs_snakemake
 def test_a_dry_run_counts_the_jobs_and_writes_nothing(tmp_path, capsys):
     folder = tmp_path / "with space"
     config = small_config(seeds=[0, 1, 2], folds=[0, 1], ensembles={"both": ["plain", "resenc"]})
@@ -121,6 +125,7 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.slow
+@needs_snakemake
 def test_everything_is_trained_predicted_and_compared(uninterrupted):
     folder, _ = uninterrupted
     metrics = (folder / "comparison" / "metrics.csv").read_text()
@@ -132,6 +137,7 @@ def test_everything_is_trained_predicted_and_compared(uninterrupted):
 
 
 @pytest.mark.slow
+@needs_snakemake
 def test_a_second_run_repeats_nothing_and_another_seed_trains_only_itself(uninterrupted):
     folder, environment = uninterrupted
     before = times(folder)
@@ -150,6 +156,7 @@ def test_a_second_run_repeats_nothing_and_another_seed_trains_only_itself(uninte
 
 
 @pytest.mark.slow
+@needs_snakemake
 def test_five_interruptions_end_in_the_same_files(uninterrupted, tmp_path):
     expected, _ = uninterrupted
     folder = tmp_path / "experiment"

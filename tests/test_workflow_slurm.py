@@ -2,6 +2,7 @@
 
 import subprocess
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from workflow_files import Run, small_config, write_raw_dataset, write_small_wor
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(slurm_cluster.missing() is not None, reason=slurm_cluster.missing() or ""),
+    pytest.mark.skipif(find_spec("snakemake") is None, reason="Snakemake (Python 3.11) is not installed"),
 ]
 
 MODEL = f"{SHORT}__nnUNetPlans__3d_tiny"

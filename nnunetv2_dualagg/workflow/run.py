@@ -95,5 +95,5 @@ def _profile(output: Path, name: str) -> Path:
 
 def _command(arguments: list[str]) -> list[str]:
     if importlib.util.find_spec("snakemake") is None:
-        raise UserError('the workflow needs Snakemake; type: pip install ".[workflow]" in a clone of nnunetv2-dualagg')
+        raise UserError('the workflow needs Snakemake, that is, Python 3.11 or later and: pip install ".[workflow]"')
     return [sys.executable, "-m", "snakemake", *arguments]
