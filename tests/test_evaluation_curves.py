@@ -45,6 +45,13 @@ def test_epochs_are_read_as_nnunet_logs_them(tmp_path):
     assert (training.device, training.parameters) == ("A100", None)
 
 
+def test_seeds_are_told_apart(tmp_path):
+    for seed in (0, 11):
+        fold = tmp_path / f"seed_{seed}" / "Dataset001_X" / "T__P__C" / "fold_3"
+        write_log(fold, [(0, -0.1, -0.1, "[0.1]", 1)])
+        assert read_training("ours", fold).fold == f"seed_{seed}/fold_3"
+
+
 def test_a_continued_training_is_one_curve_without_its_lost_epochs(tmp_path):
     first = [(0, -0.1, -0.1, "[0.1]", 1), (1, -0.2, -0.2, "[0.2]", 1)]
     write_log(tmp_path, first, "training_log_2026_1_9_10_00_00.txt")

@@ -29,7 +29,7 @@ class Training:
 
     Attributes:
         name: the method.
-        fold: the folder's name, such as ``fold_0``.
+        fold: the folder's name, such as ``fold_0``, or ``seed_1/fold_0`` of a seed's results.
         epochs: a row per epoch with ``train_loss``, ``val_loss``, ``pseudo_dice`` (mean over the foreground classes),
             ``ema_pseudo_dice`` (nnU-Net's moving average) and ``seconds``.
         device: the GPU's name, or ``cpu``.
@@ -97,7 +97,13 @@ def read_training(name: str, folder: Path) -> Training:
     table["ema_pseudo_dice"] = table["pseudo_dice"].ewm(alpha=1 - SMOOTHING, adjust=False).mean()
     debug = read_json(folder / "debug.json") if (folder / "debug.json").is_file() else {}
     device = debug.get("gpu_name", debug.get("device", NO_VALUE))
-    return Training(name, folder.name, table, device, parameters)
+    return Training(name, _fold_name(folder), table, device, parameters)
+
+
+def _fold_name(folder: Path) -> str:
+    """``fold_0``, or ``seed_1/fold_0`` in the results of ``nnUNetv2_dualagg train -seed 1``."""
+    seeds = [part for part in folder.absolute().parts if re.fullmatch(r"seed_\d+", part)]
+    return "/".join([*seeds[-1:], folder.name])
 
 
 def _fold_folders(folders: Sequence[Path]) -> list[Path]:
