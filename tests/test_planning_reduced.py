@@ -4,8 +4,10 @@ import pytest
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from planning_data import set_folders
 from trained_model import DUALAGG, plans
 
+from nnunetv2_dualagg import cli
 from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
 
@@ -103,3 +105,18 @@ def test_plans_without_3d_fullres_or_that_are_no_json(tmp_path):
     file.write_text("{")
     with pytest.raises(UserError, match="is not JSON"):
         add_reduced_configuration(file, "3d_small", [16, 16, 16], 2, [4, 8, 8])
+
+
+def test_command(tmp_path, monkeypatch, capsys):
+    folder = set_folders(tmp_path, monkeypatch).preprocessed / "Dataset001_Test"
+    folder.mkdir()
+    line = "add_configuration -d 1 -c 3d_small -patch_size 16 24 32 -batch_size 3 -features_per_stage 4 8 8".split()
+    assert cli.main(line) == 1
+    assert f"{folder / 'nnUNetPlans.json'} does not exist" in capsys.readouterr().err
+    file = write_plans(folder)
+    assert cli.main(line) == 0
+    assert f"{file} has the configuration 3d_small" in capsys.readouterr().out
+    configuration = json.loads(file.read_text())["configurations"]["3d_small"]
+    assert (configuration["patch_size"], configuration["batch_size"]) == ([16, 24, 32], 3)
+    assert cli.main([*line, "-p", "nnUNetResEncUNetMPlans"]) == 1
+    assert "nnUNetResEncUNetMPlans.json does not exist" in capsys.readouterr().err
