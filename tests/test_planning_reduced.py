@@ -110,7 +110,8 @@ def test_plans_without_3d_fullres_or_that_are_no_json(tmp_path):
 def test_command(tmp_path, monkeypatch, capsys):
     folder = set_folders(tmp_path, monkeypatch).preprocessed / "Dataset001_Test"
     folder.mkdir()
-    line = "add_configuration -d 1 -c 3d_small -patch_size 16 24 32 -batch_size 3 -features_per_stage 4 8 8".split()
+    sizes = "-patch_size 16 24 32 -batch_size 3 -features_per_stage 4 8 8"
+    line = ["add_configuration", "-d", "1", "-c", "3d_small", *sizes.split()]
     assert cli.main(line) == 1
     assert f"{folder / 'nnUNetPlans.json'} does not exist" in capsys.readouterr().err
     file = write_plans(folder)
