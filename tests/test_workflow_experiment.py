@@ -65,10 +65,10 @@ def test_reduced_configurations_are_added_where_they_are_used(tmp_path):
     assert made.configuration_options("3d_tiny") == "-patch_size 16 16 16 -batch_size 2 -features_per_stage 4 8 8"
     needed = made.needed_to_train("nnUNetTrainerShort__nnUNetResEncUNetMPlans__3d_tiny")
     assert needed == [
-        "nnUNet_preprocessed/Dataset219_iSeg2019/splits_final.json",
-        "nnUNet_preprocessed/Dataset219_iSeg2019/nnUNetResEncUNetMPlans.json",
-        "done/configuration/nnUNetResEncUNetMPlans/3d_tiny",
+        "done/splits",
+        "done/plan/nnUNetResEncUNetMPlans",
         "done/preprocess/nnUNetPlans_3d_fullres",
+        "done/configuration/nnUNetResEncUNetMPlans/3d_tiny",
     ]
 
 

@@ -1,9 +1,10 @@
 import random
 import re
-import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
+from signal import SIGINT, SIGKILL, SIGTERM
 
 import pytest
 import torch
@@ -164,16 +165,17 @@ def test_five_interruptions_end_in_the_same_files(uninterrupted, tmp_path):
     config = raw_config(tmp_path, ensembles={"both": ["plain", "resenc"]}, seeds=seeds)
     environment = write_small_workflow(folder, config)
     chance = random.Random()
+    moments = sorted(chance.sample(range(15), 5))  # after so many of the 21 jobs, and some seconds into the next ones
+    finished = 0
     # Ctrl-C, the end of a session, and a power failure, which leaves Snakemake's lock.
-    for number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+    for moment, number in zip(moments, (SIGINT, SIGKILL, SIGTERM, SIGINT, SIGKILL), strict=True):
         with Run(folder, environment) as run:
-            seconds = chance.uniform(5, 40)
-            try:
-                run.process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                run.interrupt(number)
-            assert run.wait() != 0, f"finished within {seconds} s"
-        if number == signal.SIGKILL:
+            run.wait_for(lambda run=run, more=moment - finished: run.finished >= more)
+            time.sleep(chance.uniform(0, 10))
+            run.interrupt(number)
+            assert run.wait() != 0, f"finished before it was interrupted, {moments}"
+            finished += run.finished
+        if number == SIGKILL:
             subprocess.run([sys.executable, "-m", "snakemake", "--unlock"], cwd=folder, env=environment, check=True)
     finish(folder, environment)
     assert [file for file in files(folder) if not file.endswith(".damaged")] == files(expected)

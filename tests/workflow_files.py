@@ -91,6 +91,11 @@ class Run:
     def output(self) -> str:
         return "".join(self.lines)
 
+    @property
+    def finished(self) -> int:
+        """How many jobs this run has finished so far."""
+        return sum(line.startswith("Finished jobid") for line in list(self.lines))
+
     def wait(self, timeout: float = 900) -> int:
         """The exit code."""
         code = self.process.wait(timeout)

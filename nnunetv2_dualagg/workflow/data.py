@@ -46,6 +46,10 @@ class Data:
         """The raw dataset."""
         return Path(self.config.dataset["raw"]) if self.config.source == "raw" else Path("nnUNet_raw") / self.dataset
 
+    def raw_ready(self) -> str:
+        """What is there once the raw dataset is."""
+        return str(self.raw / "dataset.json") if self.config.source == "raw" else "done/convert"
+
     @property
     def preprocessed(self) -> Path:
         """The dataset's folder below nnUNet_preprocessed."""

@@ -36,10 +36,10 @@ class Experiment(Data):
     def needed_to_train(self, model: str) -> list[str]:
         """What has to be there before a training starts."""
         method = self.models[model]
-        files = [self.preprocessed / "splits_final.json", self.preprocessed / f"{method.plans}.json"]
+        files = ["done/splits", f"done/plan/{method.plans}", f"done/preprocess/{self.identifier(method)}"]
         if (method.plans, method.configuration) in self.added():
-            files.append(Path("done/configuration") / method.plans / method.configuration)
-        return [*map(str, files), f"done/preprocess/{self.identifier(method)}"]
+            files.append(f"done/configuration/{method.plans}/{method.configuration}")
+        return files
 
     def train_arguments(self, model: str) -> str:
         """Arguments of ``nnUNetv2_train``, but for dataset, configuration and fold."""

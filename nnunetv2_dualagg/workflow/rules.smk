@@ -3,7 +3,8 @@
 # Trainings take hours, and nothing here may throw them away:
 # - A training counts as done by the last file that nnU-Net writes. Its checkpoints are not declared as outputs, since
 #   Snakemake deletes the outputs of a failed job; every start passes --c, so that it goes on from a checkpoint.
-# - What comes before training is "ancient": it has to be there, but if it was touched, nothing is done again.
+# - What comes before training leaves a mark in done/ when it is complete. The marks are "ancient" for what follows: they
+#   have to be there, but nothing is done again because one is newer. To do it again, remove the mark.
 # Planning and preprocessing write to some files in common, so one such job runs at a time: see "planning" in the profile.
 import os
 import re
@@ -41,23 +42,23 @@ if experiment.config.source == "phantom":
 
     rule phantom:
         output:
-            directory("phantom"),
+            touch("done/phantom"),
         log:
             "logs/phantom.log",
         params:
             options=experiment.phantom_options(),
         threads: THREADS["prepare"]
         shell:
-            "nnUNetv2_dualagg phantom -o {output} {params.options} -np {threads} &> {log}"
+            "nnUNetv2_dualagg phantom -o phantom {params.options} -np {threads} --overwrite &> {log}"
 
 
 if experiment.config.source != "raw":
 
     rule convert:
         input:
-            ancient("phantom" if experiment.config.source == "phantom" else experiment.iseg_folders()),
+            ancient("done/phantom" if experiment.config.source == "phantom" else experiment.iseg_folders()),
         output:
-            RAW / "dataset.json",
+            touch("done/convert"),
         log:
             "logs/convert.log",
         params:
@@ -70,9 +71,9 @@ if experiment.config.source != "raw":
 
 rule fingerprint:
     input:
-        ancient(RAW / "dataset.json"),
+        ancient(experiment.raw_ready()),
     output:
-        PRE / "dataset_fingerprint.json",
+        touch("done/fingerprint"),
     log:
         "logs/fingerprint.log",
     threads: THREADS["prepare"]
@@ -82,22 +83,24 @@ rule fingerprint:
 
 rule plan:
     input:
-        ancient(PRE / "dataset_fingerprint.json"),
+        ancient("done/fingerprint"),
     output:
-        PRE / "{plans}.json",
+        touch("done/plan/{plans}"),
     log:
         "logs/plan/{plans}.log",
     resources:
         planning=1,
     params:
+        file=f"{PRE}/{{plans}}.json",
         command=lambda w: experiment.planning_command(w.plans),
     shell:
-        "{params.command} &> {log}"
+        # nnU-Net reads plans that are there, to keep what was added to them; those of a killed job may be incomplete.
+        "python -m json.tool {params.file} > /dev/null 2>&1 || rm -f {params.file}; {params.command} &> {log}"
 
 
 rule configuration:
     input:
-        PRE / "{plans}.json",  # not ancient: the job is quick, and plans that were made anew lack the configuration
+        ancient("done/plan/{plans}"),
     output:
         touch("done/configuration/{plans}/{configuration}"),
     log:
@@ -113,9 +116,9 @@ rule configuration:
 
 rule splits:
     input:
-        ancient(PRE / "dataset_fingerprint.json"),
+        ancient("done/fingerprint"),
     output:
-        PRE / "splits_final.json",
+        touch("done/splits"),
     log:
         "logs/splits.log",
     params:
@@ -126,7 +129,7 @@ rule splits:
 
 rule preprocess:
     input:
-        ancient(lambda w: PRE / f"{experiment.identifiers()[w.identifier][0]}.json"),
+        ancient(lambda w: f"done/plan/{experiment.identifiers()[w.identifier][0]}"),
     output:
         touch("done/preprocess/{identifier}"),
     log:
@@ -163,7 +166,7 @@ rule train:
 rule predict:
     input:
         lambda w: [experiment.trained(experiment.methods[w.method], w.seed, fold) for fold in experiment.config.folds],
-        ancient(RAW / "dataset.json"),
+        ancient(experiment.raw_ready()),
     output:
         directory("predictions/seed_{seed}/{method}"),
     log:

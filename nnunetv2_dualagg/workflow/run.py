@@ -80,6 +80,9 @@ def run(output: Path, profile: str) -> None:
         raise
     if code:
         raise UserError(f"Snakemake ended with exit code {code}; its output above names the failed jobs and their logs")
+    missing = [target for target in experiment.targets() if not (output / target).is_dir()]
+    if missing:  # Snakemake may stop early after it has repaired what a crash left
+        raise UserError(f"{output / missing[0]} has not been made yet; type the same command again")
     print(f"Done: {', '.join(str(output / target) for target in experiment.targets())}")
     if not experiment.references():
         print("The predictions are not compared, since config.yaml gives no references for them.")
