@@ -1,7 +1,6 @@
 """What makes a training that was killed safe to start again with nnU-Net's ``--c``."""
 
 import errno
-import fcntl
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,11 @@ from pathlib import Path
 import torch
 
 from nnunetv2_dualagg.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")  # the order nnU-Net looks in
 DAMAGED = ".damaged"
@@ -50,6 +54,8 @@ def _is_whole(checkpoint: Path) -> bool:
 def only_training_of(fold: Path) -> Iterator[None]:
     """Make sure that no other process trains the same fold; the lock ends with the process, however that ends.
 
+    Windows has no such lock: there, nothing is checked.
+
     Args:
         fold: nnU-Net's folder of the fold; it is made.
 
@@ -57,6 +63,9 @@ def only_training_of(fold: Path) -> Iterator[None]:
         UserError: another process, on this or another computer, is training it.
     """
     fold.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
     with (fold / LOCK).open("w") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
