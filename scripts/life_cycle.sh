@@ -2,7 +2,7 @@
 # nnU-Net's whole life cycle with the dual aggregation network: the commands that a user types, on tiny images, with a
 # check behind each. docs/life_cycle.md says what each step proves. It needs the extra "demo" (pip install ".[demo]").
 #
-#   scripts/life_cycle.sh WORK_FOLDER        a new folder; about 10 minutes on two processor cores
+#   scripts/life_cycle.sh WORK_FOLDER        a new folder; about 9 minutes on two processor cores
 set -euo pipefail
 
 work=${1:?"usage: scripts/life_cycle.sh WORK_FOLDER"}
@@ -16,7 +16,7 @@ printed=0 title="" started=$SECONDS
 step() {  # step TITLE: a headline, and the time of the step before
     if [ -n "$title" ]; then printf '%5d s  %s\n' $((SECONDS - started)) "$title" >> "$work/times.txt"; fi
     title=$1 started=$SECONDS
-    printf '\n== %s\n' "$title"
+    if [ -n "$title" ]; then printf '\n== %s\n' "$title"; fi
 }
 show() { printf '$'; printf ' %q' "$@"; printf '\n'; }
 new_log() { printed=$((printed + 1)); log=$work/logs/$(printf %02d "$printed")-$1.log; }
