@@ -12,6 +12,7 @@ from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER
 from nnunetv2_dualagg.planning.paper import PAPER_CONFIGURATION
 from nnunetv2_dualagg.workflow.config import read_config
 from nnunetv2_dualagg.workflow.estimate import epochs
+from nnunetv2_dualagg.workflow.experiment import Experiment
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 
@@ -28,6 +29,12 @@ def test_examples(file, monkeypatch):
             "nnUNetDualAggPlans",
             PAPER_CONFIGURATION,
         )
+
+
+def test_datasets_are_named_as_the_converter_names_them():
+    names = {file.stem: Experiment(read_config(file), file.parent).dataset for file in EXAMPLES}
+    assert names["paper_iseg2017"] == "Dataset217_iSeg2017"
+    assert names["comparison_iseg2019"] == "Dataset219_iSeg2019"
 
 
 def test_there_are_examples():
