@@ -1,10 +1,12 @@
 import copy
+import shlex
 from importlib.resources import files
 
 import pytest
 import yaml
 from workflow_files import small_config
 
+from nnunetv2_dualagg import cli
 from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.workflow.config import parse_config, read_config
 
@@ -106,3 +108,11 @@ def test_a_file_that_is_no_yaml_or_not_there(tmp_path):
     file.write_text("just words")
     with pytest.raises(UserError, match="the file is 'just words'; expected lines of 'key: value'"):
         read_config(file)
+
+
+def test_the_commands_to_type_next_are_quoted(tmp_path, capsys):
+    folder = tmp_path / "my experiment"
+    assert cli.main(["workflow", "-o", str(folder)]) == 0
+    *_, dry_run, run = capsys.readouterr().out.splitlines()
+    assert shlex.split(dry_run) == ["nnUNetv2_dualagg", "workflow", "-o", str(folder), "--dry-run"]
+    assert shlex.split(run) == ["nnUNetv2_dualagg", "workflow", "-o", str(folder), "--run"]

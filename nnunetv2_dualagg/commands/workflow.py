@@ -1,6 +1,7 @@
 """``workflow``: a whole experiment, on a laptop or a cluster."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 HELP = "train, predict and compare methods x folds x seeds with Snakemake, on one computer or a SLURM cluster"
@@ -37,5 +38,5 @@ def run(args: argparse.Namespace) -> None:
     else:
         print("\n".join(lines))
         print(f"Next: edit {args.o / 'config.yaml'}, then type")
-        print(f"  nnUNetv2_dualagg workflow -o {args.o} --dry-run")
-        print(f"  nnUNetv2_dualagg workflow -o {args.o} --run")
+        command = f"  nnUNetv2_dualagg workflow -o {shlex.quote(str(args.o))}"
+        print(f"{command} --dry-run\n{command} --run")
