@@ -52,12 +52,10 @@ def conv(x, module, stride=1):
 
 
 def residual_block(x, block):
-    a = preactivation(x, block.preact)
-    shortcut = x if block.shortcut is None else conv(a, block.shortcut)
-    out = conv(a, block.convs[0])
-    for i in range(1, len(block.convs), 2):
-        out = conv(preactivation(out, block.convs[i]), block.convs[i + 1])
-    return shortcut + out
+    out = x.double()
+    for preact, convolution in zip(block.convs[::2], block.convs[1::2], strict=True):
+        out = conv(preactivation(out, preact), convolution)
+    return x.double() + out
 
 
 def pyramid(a, module):
@@ -69,8 +67,7 @@ def pyramid(a, module):
     return torch.cat([conv(a, module.pointwise), *branches], dim=1)
 
 
-def downsampling_block(x, block, stride, dcp=True):
-    a = preactivation(x, block.preact)
+def downsampling_block(a, block, stride, dcp=True):
     first, preact, last = block.right
     right = pyramid(a, first) if dcp else conv(a, first)
     return conv(a, block.left, stride) + conv(preactivation(right, preact), last, stride)
@@ -114,21 +111,24 @@ def dual_attention(x, module):
     return x.double() + module.scale.double() * fused
 
 
-def network(x, net, strides, dcp=True, concat_skips=False):
+def network(x, net, strides, dcp=True, concat_skips=True):
     """Logits of every decoder stage, full resolution first."""
-    x, maps = conv(x, net.encoder.stem), []
+    x, skips = conv(x, net.encoder.stem), []
     for s, stage in enumerate(net.encoder.stages):
-        blocks = list(stage)
+        blocks = list(stage.blocks)
         if s > 0:
             x = downsampling_block(x, blocks.pop(0), strides[s], dcp)
         for block in blocks:
             x = residual_block(x, block)
-        maps.append(x)
-    x, outputs = preactivation(maps.pop(), net.decoder.bottleneck), []
+        skips.append(x)
+        x = preactivation(x, stage.preact)
+        if concat_skips:
+            skips[-1] = x
+    outputs = []
     for i, stage in enumerate(net.decoder.stages):
         up = transposed_convolution(x, stage.upsample.weight, stage.upsample.bias, strides[-1 - i])
-        skip = maps.pop()
-        x = torch.cat([up, skip], dim=1) if concat_skips else up + skip
+        skip = skips[-2 - i]
+        x = conv(torch.cat([up, skip], dim=1), stage.merge) if concat_skips else up + skip
         for block in stage.blocks:
             x = residual_block(x, block)
         if stage.attention is not None:

@@ -82,19 +82,19 @@ def test_arch_kwargs_of_nnunets_planners_are_accepted_unchanged(kwargs):
 
 def blocks_of(network):
     return [
-        sum(isinstance(m, nn.Conv3d) and max(m.kernel_size) > 1 for m in stage.modules()) - 2 * (s > 0)
+        sum(isinstance(m, nn.Conv3d) and max(m.kernel_size) > 1 for m in stage.modules()) - 3 * (s > 0)
         for s, stage in enumerate(network.encoder.stages)
     ]
 
 
 def test_convolutions_per_stage_mean_what_they_mean_in_plans():
-    """A pyramid has three convolutions with kernel 3 that stand for one; the stem is not in a stage."""
+    """The three convolutions with kernel 3 of a pyramid come on top; the stem is not in a stage."""
     with torch.device("meta"):
         assert blocks_of(build(n_conv=2)) == [1, 2, 2]
         assert blocks_of(build(n_conv=4)) == [3, 4, 4]
         kwargs = arch_kwargs()
         del kwargs["n_conv_per_stage"]
-        assert blocks_of(DualAggUNet(1, num_classes=2, n_blocks_per_stage=(1, 3, 4), **kwargs)) == [2, 6, 8]
+        assert blocks_of(DualAggUNet(1, num_classes=2, n_blocks_per_stage=(1, 3, 4), **kwargs)) == [2, 5, 7]
 
 
 def test_weights_are_the_same_with_and_without_deep_supervision():
@@ -157,28 +157,31 @@ def dual_attention(c, embed=16):
     return norm(c) + conv(c, embed, 1) + conv(c, 2 * embed, 1) + conv(embed, c, 1) + conv(2 * c, c, 1) + 1
 
 
-def test_number_of_parameters_is_the_sum_over_the_layers():
+@pytest.mark.parametrize("concat_skips", [True, False])
+def test_number_of_parameters_is_the_sum_over_the_layers(concat_skips):
     pyramid = {c: 3 * conv(c, c // 4) + conv(c, c // 4, 1) for c in (8, 16)}
     encoder = [
         conv(2, 8) + norm(8) + conv(8, 8),
-        norm(8) + conv(8, 16, 1) + pyramid[8] + norm(8) + conv(8, 16),
-        norm(16) + conv(16, 32, 1) + pyramid[16] + norm(16) + conv(16, 32),
+        norm(8) + conv(8, 16, 1) + pyramid[8] + norm(8) + conv(8, 16) + norm(16) + conv(16, 16),
+        norm(16) + conv(16, 32, 1) + pyramid[16] + norm(16) + conv(16, 32) + norm(32) + conv(32, 32),
     ]
     decoder = [
-        norm(32) + conv(32, 16, 8) + 2 * (norm(16) + conv(16, 16)) + norm(16) + dual_attention(16) + conv(16, 4, 1),
-        conv(16, 8, 8) + 2 * (norm(8) + conv(8, 8)) + norm(8) + conv(8, 4, 1),
+        norm(32) + conv(32, 16, 8) + norm(16) + conv(16, 16) + norm(16) + dual_attention(16) + conv(16, 4, 1),
+        conv(16, 8, 8) + norm(8) + conv(8, 8) + norm(8) + conv(8, 4, 1),
     ]
-    assert sum(p.numel() for p in build().parameters()) == sum(encoder) + sum(decoder)
+    merge = {True: conv(32, 16) + conv(16, 8), False: norm(16) + conv(16, 16) + norm(8) + conv(8, 8)}
+    network = build(options={"concat_skips": concat_skips})
+    assert sum(p.numel() for p in network.parameters()) == sum(encoder) + sum(decoder) + merge[concat_skips]
 
 
 @pytest.mark.parametrize(
     ("options", "parameters"),
     [
-        ({}, 22_490_535),
-        ({"attention": False}, 21_934_228),
-        ({"dcp": False}, 23_721_895),
-        ({"dcp": False, "attention": False}, 23_165_588),
-        ({"concat_skips": True}, 27_986_695),
+        ({}, 35_459_111),
+        ({"attention": False}, 34_902_804),
+        ({"dcp": False}, 36_690_471),
+        ({"dcp": False, "attention": False}, 36_134_164),
+        ({"concat_skips": False}, 30_345_831),
     ],
 )
 def test_number_of_parameters_at_the_size_of_nnunets_plans(options, parameters):

@@ -40,7 +40,7 @@ PLANS = [
     ({"dim": 2, "features": (8, 16, 32, 32, 32)}, (64, 64)),
     ({"options": {"dcp": False}}, (24, 24, 24)),
     ({"options": {"attention": False}}, (32, 24, 16)),
-    ({"options": {"concat_skips": True}}, (16, 24, 24)),
+    ({"options": {"concat_skips": False}}, (16, 24, 24)),
 ]
 
 

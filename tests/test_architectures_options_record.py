@@ -20,7 +20,7 @@ def test_a_checkpoint_tells_version_and_options():
         "dcp": True,
         "attention_stages": [1],
         "max_key_tokens": 100,
-        "concat_skips": False,
+        "concat_skips": True,
     }
 
 
@@ -30,7 +30,7 @@ def test_a_checkpoint_tells_version_and_options():
         ({"max_key_tokens": 512}, {}, ("max_key_tokens = 512", "max_key_tokens = 4096")),
         ({"attention": False}, {}, ("attention_stages = []", "attention_stages = [1]")),
         ({}, {"dcp": False}, ("dcp = true", "dcp = false")),
-        ({}, {"concat_skips": True}, ("concat_skips = false", "concat_skips = true")),
+        ({}, {"concat_skips": False}, ("concat_skips = true", "concat_skips = false")),
     ],
 )
 def test_weights_of_other_options_are_refused_in_one_sentence(saved, loading, said):

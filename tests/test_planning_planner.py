@@ -112,7 +112,7 @@ def test_paper_configuration(dataset):
     assert (paper.patch_size, paper.batch_size) == ([32, 32, 32], 5)
     assert paper.data_identifier == "nnUNetPlans_3d_fullres"
     network, patch = build(file, "3d_paper", 2, 4)
-    assert [stage[-1](x).shape[1] for stage, x in _stages_with_input(network)] == [32, 64, 128]
+    assert [stage(x)[0].shape[1] for stage, x in _stages_with_input(network)] == [32, 64, 128]
     outputs = train_one_step(network, patch, 2)
     assert [tuple(o.shape[2:]) for o in outputs] == [(32, 32, 32), (16, 16, 16)]
     kinds = {type(m) for m in network.modules()}
@@ -123,7 +123,7 @@ def test_paper_configuration(dataset):
 
 
 def _stages_with_input(network):
-    """Each encoder stage's last block, with a map of the width that it takes."""
+    """Each encoder stage, with a map of the width that it takes."""
     for stage, (channels, size) in zip(network.encoder.stages, [(32, 8), (32, 8), (64, 8)], strict=True):
         yield stage, torch.randn(2, channels, *[size] * 3)
 

@@ -52,9 +52,9 @@ _CHANNELS_LAST = {3: torch.contiguous_format, 4: torch.channels_last, 5: torch.c
 class DownsamplingBlock(nn.Module):
     """Residual block that halves the resolution (or divides it by ``stride``).
 
-    With a = act(norm(x)): left branch, a 1x1x1 convolution with stride s on a; right branch, the pyramid on a,
-    act(norm(.)) and a convolution k with stride s. The output is their sum. Without ``dcp`` a single
-    convolution k takes the pyramid's place (the paper's "Model-2").
+    Its input is the activated map a = act(norm(x)) that ends the stage above. Left branch, a 1x1x1 convolution with
+    stride s on a; right branch, the pyramid on a, act(norm(.)) and a convolution k with stride s. The output is their
+    sum. Without ``dcp`` a single convolution k takes the pyramid's place (the paper's "Model-2").
     """
 
     def __init__(
@@ -62,7 +62,6 @@ class DownsamplingBlock(nn.Module):
     ) -> None:
         super().__init__()
         width = channels_in
-        self.preact = layers.preact(channels_in)
         self.left = layers.conv(channels_in, channels_out, 1, stride)
         pyramid = DilatedPyramid if dcp else LayerFactory.conv
         self.right = nn.Sequential(
@@ -71,7 +70,6 @@ class DownsamplingBlock(nn.Module):
             layers.conv(width, channels_out, kernel, stride),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, a: Tensor) -> Tensor:
         """(B, C_in, *spatial) -> (B, C_out, *spatial / stride, rounded up)."""
-        a = self.preact(x)
         return self.left(a) + self.right(a)

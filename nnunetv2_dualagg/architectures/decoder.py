@@ -24,17 +24,18 @@ class DecoderStage(nn.Module):
         attention: DualAttention | None,
     ) -> None:
         super().__init__()
-        self.concat_skips = concat_skips
-        merged = 2 * channels if concat_skips else channels
         self.upsample = layers.upsample(channels_below, channels, stride)
-        self.blocks = nn.Sequential(*residual_blocks(layers, merged, channels, kernel, n_convs))
+        self.merge = layers.conv(2 * channels, channels, kernel) if concat_skips else None
+        more = n_convs - 1 if concat_skips else n_convs
+        self.blocks = nn.Sequential(*residual_blocks(layers, channels, kernel, more))
         self.attention = attention
         self.preact = layers.preact(channels)
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         """(B, C_below, *spatial / stride) and (B, C, *spatial) -> (B, C, *spatial)."""
         up = self.upsample(below)
-        x = self.blocks(torch.cat([up, skip], dim=1) if self.concat_skips else up + skip)
+        x = up + skip if self.merge is None else self.merge(torch.cat([up, skip], dim=1))
+        x = self.blocks(x)
         if self.attention is not None:
             x = self.attention(x)
         return self.preact(x)
@@ -48,7 +49,6 @@ class Decoder(nn.Module):
 
     def __init__(
         self,
-        bottleneck: nn.Module,
         stages: Sequence[DecoderStage],
         seg_layers: Sequence[nn.Module],
         deep_supervision: bool,
@@ -56,13 +56,12 @@ class Decoder(nn.Module):
         super().__init__()
         self.deep_supervision = deep_supervision  # nnU-Net switches this attribute
         self.checkpointing = False
-        self.bottleneck = bottleneck
         self.stages = nn.ModuleList(stages)
         self.seg_layers = nn.ModuleList(seg_layers)
 
     def forward(self, maps: list[Tensor]) -> Tensor | list[Tensor]:
-        """One map a stage -> logits at full resolution, or with deep supervision a list, full resolution first."""
-        x = self.bottleneck(maps[-1])
+        """The encoder's maps -> logits at full resolution, or with deep supervision a list, full resolution first."""
+        x = maps[-1]
         outputs = []
         for stage, seg_layer, skip in zip(self.stages, self.seg_layers, reversed(maps[:-1]), strict=True):
             x = run_stage(stage, x, skip, checkpointing=self.checkpointing)

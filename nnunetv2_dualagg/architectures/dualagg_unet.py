@@ -34,8 +34,8 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
         strides: stride into each stage; the first is usually 1.
         num_classes: number of segmentation heads.
         n_conv_per_stage_decoder: convolutions of each decoder stage, lowest resolution first.
-        n_conv_per_stage: convolutions of each encoder stage; the stem is one, a DCP block always two. Give this or
-            ``n_blocks_per_stage``.
+        n_conv_per_stage: convolutions of each encoder stage; the stem is one, and so is a DCP block, whose pyramid
+            comes on top. Give this or ``n_blocks_per_stage``.
         n_blocks_per_stage: residual blocks of each encoder stage; a DCP block is one, the stem none.
         conv_bias: whether convolutions have a bias.
         norm_op: normalisation class; None for none. The same for ``dropout_op`` and ``nonlin``.
@@ -50,7 +50,7 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
         attention_stages: stages (0 is full resolution) whose decoder stage has attention. By default those at a
             quarter of the resolution and below, and the lowest one in any case.
         max_key_tokens: number of voxels up to which the position attention is exact.
-        concat_skips: concatenate skip connections instead of adding them.
+        concat_skips: concatenate the activated skip connections; False adds them before their activation.
         checkpointing: recompute each stage in the backward pass: less memory, more time.
 
     Raises:
@@ -85,7 +85,7 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
         attention: bool = True,
         attention_stages: Sequence[int] | None = None,
         max_key_tokens: int = MAX_KEY_TOKENS,
-        concat_skips: bool = False,
+        concat_skips: bool = True,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -116,14 +116,14 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
         }
         self.input_channels = input_channels
         self.dimension = layers.dimension
-        self.encoder = Encoder(layers, input_channels, features, kernels, strides, n_convs_encoder, dcp)
+        self.encoder = Encoder(layers, input_channels, features, kernels, strides, n_convs_encoder, dcp, concat_skips)
         stages, seg_layers = [], []
         for s, n_convs in zip(reversed(range(n_stages - 1)), n_convs_decoder, strict=True):
             dual = DualAttention(layers, features[s], max_key_tokens) if s in attended else None
             below, stride = features[s + 1], strides[s + 1]
             stages.append(DecoderStage(layers, below, features[s], kernels[s], stride, n_convs, concat_skips, dual))
             seg_layers.append(conv_op(features[s], num_classes, 1, bias=True))
-        self.decoder = Decoder(layers.preact(features[-1]), stages, seg_layers, deep_supervision)
+        self.decoder = Decoder(stages, seg_layers, deep_supervision)
         self.encoder.checkpointing = self.decoder.checkpointing = checkpointing
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
@@ -178,7 +178,7 @@ def _encoder_convs(n_stages: int, n_conv_per_stage: Any, n_blocks_per_stage: Any
     if n_conv_per_stage is not None:
         return _per_stage("n_conv_per_stage", n_conv_per_stage, n_stages)
     n_blocks = _per_stage("n_blocks_per_stage", n_blocks_per_stage, n_stages)
-    return (1 + 2 * n_blocks[0], *(2 * n for n in n_blocks[1:]))
+    return (1 + 2 * n_blocks[0], *(2 * n - 1 for n in n_blocks[1:]))
 
 
 def _attended_stages(n_stages: int, attention_stages: Sequence[int] | None) -> set[int]:

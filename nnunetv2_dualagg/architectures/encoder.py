@@ -8,10 +8,25 @@ from nnunetv2_dualagg.architectures.dcp import DownsamplingBlock
 from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, residual_blocks, run_stage
 
 
+class EncoderStage(nn.Module):
+    """The blocks of one resolution, and the pre-activation of what comes next: a DCP block, or the decoder."""
+
+    def __init__(self, blocks: Sequence[nn.Module], preact: nn.Module) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*blocks)
+        self.preact = preact
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The stage's input -> (B, C, *spatial), as it is and activated."""
+        x = self.blocks(x)
+        return x, self.preact(x)
+
+
 class Encoder(nn.Module):
     """Stem convolution and residual blocks at full resolution, then a DCP block (and residual blocks) a stage.
 
-    ``n_convs`` counts convolutions with kernel k as nnU-Net's plans do: the stem is one, a down-sampling block two.
+    ``n_convs`` counts convolutions with kernel k at the stage's own resolution, as nnU-Net's plans do: the stem is
+    one, the strided one of a DCP block is one. The block's pyramid belongs to the resolution above and comes on top.
     """
 
     def __init__(
@@ -23,22 +38,25 @@ class Encoder(nn.Module):
         strides: Sequence[Size],
         n_convs: Sequence[int],
         dcp: bool,
+        activated_skips: bool,
     ) -> None:
         super().__init__()
         self.checkpointing = False
+        self.activated_skips = activated_skips
         self.stem = layers.conv(input_channels, features[0], kernels[0], strides[0])
-        stages = [nn.Sequential(*residual_blocks(layers, features[0], features[0], kernels[0], n_convs[0] - 1))]
+        blocks = residual_blocks(layers, features[0], kernels[0], n_convs[0] - 1)
+        stages = [EncoderStage(blocks, layers.preact(features[0]))]
         for s in range(1, len(features)):
             down = DownsamplingBlock(layers, features[s - 1], features[s], kernels[s], strides[s], dcp)
-            more = residual_blocks(layers, features[s], features[s], kernels[s], n_convs[s] - 2)
-            stages.append(nn.Sequential(down, *more))
+            more = residual_blocks(layers, features[s], kernels[s], n_convs[s] - 1)
+            stages.append(EncoderStage([down, *more], layers.preact(features[s])))
         self.stages = nn.ModuleList(stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, C, *spatial) -> one map a stage, full resolution first."""
+        """(B, C, *spatial) -> one skip connection a stage, full resolution first, and the activated lowest map."""
         x = self.stem(x)
         maps = []
         for stage in self.stages:
-            x = run_stage(stage, x, checkpointing=self.checkpointing)
-            maps.append(x)
-        return maps
+            skip, x = run_stage(stage, x, checkpointing=self.checkpointing)
+            maps.append(x if self.activated_skips else skip)
+        return [*maps[:-1], x]

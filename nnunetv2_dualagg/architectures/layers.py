@@ -57,7 +57,10 @@ class LayerFactory:
         """The pre-activation a = act(norm(x)), with dropout behind it where the plans ask for dropout."""
         layers: list[nn.Module] = [self.norm(channels)]
         if self.nonlin is not None:
-            layers.append(self.nonlin(**self.nonlin_kwargs))
+            kwargs = dict(self.nonlin_kwargs)
+            if self.norm_op is None:
+                kwargs.pop("inplace", None)  # it would overwrite x, which the residual sum needs
+            layers.append(self.nonlin(**kwargs))
         if self.dropout_op is not None:
             layers.append(self.dropout_op(**self.dropout_op_kwargs))
         return PreActivation(*layers)
@@ -89,39 +92,31 @@ class PreActivation(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(a(... conv(a(x)))): a pre-activation residual block (He et al., ECCV 2016) of ``n_convs`` convolutions.
+    """x + conv(a(... conv(a(x)))), pre-activated (He et al., ECCV 2016), with ``n_convs`` convolutions."""
 
-    Where the number of channels changes, the shortcut is a 1x1x1 convolution on a(x).
-    """
-
-    def __init__(
-        self, layers: LayerFactory, channels_in: int, channels_out: int, kernel: Size, n_convs: int = 2
-    ) -> None:
+    def __init__(self, layers: LayerFactory, channels: int, kernel: Size, n_convs: int = 2) -> None:
         super().__init__()
-        self.preact = layers.preact(channels_in)
-        self.shortcut = layers.conv(channels_in, channels_out, 1) if channels_in != channels_out else None
-        convs: list[nn.Module] = [layers.conv(channels_in, channels_out, kernel)]
-        for _ in range(n_convs - 1):
-            convs += [layers.preact(channels_out), layers.conv(channels_out, channels_out, kernel)]
-        self.convs = nn.Sequential(*convs)
+        self.convs = nn.Sequential(
+            *(
+                layer
+                for _ in range(n_convs)
+                for layer in (layers.preact(channels), layers.conv(channels, channels, kernel))
+            )
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, *spatial) -> (B, C_out, *spatial)."""
-        a = self.preact(x)
-        return self.convs(a) + (x if self.shortcut is None else self.shortcut(a))
+        """(B, C, *spatial), kept."""
+        return x + self.convs(x)
 
 
-def residual_blocks(
-    layers: LayerFactory, channels_in: int, channels_out: int, kernel: Size, n_convs: int
-) -> list[ResidualBlock]:
+def residual_blocks(layers: LayerFactory, channels: int, kernel: Size, n_convs: int) -> list[ResidualBlock]:
     """Residual blocks that hold ``n_convs`` convolutions together, two a block; an odd one gets a block of its own."""
     n_convs = max(0, n_convs)
     sizes = [2] * (n_convs // 2) + [1] * (n_convs % 2)
-    widths = [channels_in] + [channels_out] * len(sizes)
-    return [ResidualBlock(layers, widths[i], channels_out, kernel, n) for i, n in enumerate(sizes)]
+    return [ResidualBlock(layers, channels, kernel, n) for n in sizes]
 
 
-def run_stage(stage: nn.Module, *inputs: Tensor, checkpointing: bool) -> Tensor:
+def run_stage(stage: nn.Module, *inputs: Tensor, checkpointing: bool) -> Any:
     """``stage(*inputs)``; with ``checkpointing`` its inner maps are not kept but recomputed in the backward pass."""
     if checkpointing and torch.is_grad_enabled():
         return checkpoint(stage, *inputs, use_reentrant=False)

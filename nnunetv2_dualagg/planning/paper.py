@@ -30,7 +30,7 @@ def paper_configuration(network_class_name: str) -> dict[str, Any]:
                 "kernel_sizes": [[3, 3, 3], [3, 3, 3], [3, 3, 3]],
                 "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
                 # The stem is one convolution: a whole residual block follows it, then a DCP block a stage.
-                "n_conv_per_stage": [3, 2, 2],
+                "n_conv_per_stage": [3, 1, 1],
                 "n_conv_per_stage_decoder": [2, 2],
                 "conv_bias": True,
                 "norm_op": "torch.nn.modules.batchnorm.BatchNorm3d",

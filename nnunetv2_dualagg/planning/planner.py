@@ -42,7 +42,7 @@ class DualAggPlanner(ExperimentPlanner):
     Topology, features and convolutions a stage are those of nnU-Net's PlainConvUNet. Patch and batch size follow from
     nnU-Net's own reference values, 560e6 (3-D) and 85e6 (2-D) values that convolutions put out, at 8 GB. They were set
     with PlainConvUNet, and they mean the same memory here: per value counted, autograd saves 1.97 values in
-    PlainConvUNet, 1.95 in ResidualEncoderUNet, 1.90 to 1.99 in DualAggUNet and at most 2.12 for 2-D maps of 256x256 or
+    PlainConvUNet, 1.95 in ResidualEncoderUNet, 1.91 to 1.99 in DualAggUNet and at most 2.12 for 2-D maps of 256x256 or
     less, where channel attention's weights count (half precision, nine patches up to 128x128x128; GPU peaks were not
     measured). nnU-Net's planner for ResidualEncoderUNet chose otherwise: it raises the 3-D reference by 21 %, so that
     the patch stays that of PlainConvUNet and the memory grows.

@@ -33,8 +33,12 @@ class Data:
         """The dataset's full name."""
         if self.config.source == "raw":
             return Path(self.config.dataset["raw"]).name
-        year = self.config.dataset["iseg"].get("year", 2019) if self.config.source == "iseg" else 2019
-        return f"Dataset{self.config.dataset['id']:03d}_iSeg{year}"
+        return f"Dataset{self.config.dataset['id']:03d}_iSeg{self.year}"
+
+    @property
+    def year(self) -> int:
+        """Year of the iSeg challenge; a phantom is like iSeg-2019."""
+        return self.config.dataset["iseg"].get("year", 2019) if self.config.source == "iseg" else 2019
 
     @property
     def number(self) -> int:
@@ -68,10 +72,10 @@ class Data:
             return [f"phantom/iSeg-2019-{part}" for part in ("Training", "Testing", "Testing-labels")]
         return [str(folder) for folder in self.config.dataset["iseg"]["folders"]]
 
-    def sites_option(self) -> str:
-        """``-sites FILE`` of ``convert_iseg``, or nothing."""
+    def iseg_options(self) -> str:
+        """Options of ``convert_iseg``; the year is the one in the dataset's name."""
         sites = "phantom/sites.csv" if self.config.source == "phantom" else self.config.dataset["iseg"].get("sites")
-        return shlex.join(["-sites", sites]) if sites else ""
+        return shlex.join(["-year", str(self.year), *(["-sites", sites] if sites else [])])
 
     def splits_command(self) -> str:
         """The command that makes ``splits_final.json``."""

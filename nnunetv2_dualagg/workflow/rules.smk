@@ -63,10 +63,10 @@ if experiment.config.source != "raw":
             "logs/convert.log",
         params:
             folders=experiment.iseg_folders(),
-            sites=experiment.sites_option(),
+            options=experiment.iseg_options(),
         threads: THREADS["prepare"]
         shell:
-            "nnUNetv2_dualagg convert_iseg -i {params.folders:q} {params.sites} -d {D} -np {threads} --overwrite &> {log}"
+            "nnUNetv2_dualagg convert_iseg -i {params.folders:q} {params.options} -d {D} -np {threads} --overwrite &> {log}"
 
 
 rule fingerprint:
