@@ -57,6 +57,6 @@ class Encoder(nn.Module):
         x = self.stem(x)
         maps = []
         for stage in self.stages:
-            skip, x = run_stage(stage, x, checkpointing=self.checkpointing)
-            maps.append(x if self.activated_skips else skip)
+            raw, x = run_stage(stage, x, checkpointing=self.checkpointing)
+            maps.append(x if self.activated_skips else raw)
         return [*maps[:-1], x]
