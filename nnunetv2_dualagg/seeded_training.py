@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 from nnunetv2.paths import nnUNet_results
 from nnunetv2.run import run_training
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
@@ -65,6 +66,7 @@ def train(seed: int, arguments: Sequence[str]) -> None:
         with (
             _replaced(trainer_module, "NonDetMultiThreadedAugmenter", _seeded_augmenter(sequence)),
             _replaced(run_training, "run_ddp", _SeededProcess(sequence)),
+            _replaced(GaussianBlurTransform, "__init__", _blur_by_one_algorithm),
             _replaced(multiprocessing, "cpu_count", _number_of_threads),
             _replaced(sys, "argv", ["nnUNetv2_train", *arguments]),
         ):
@@ -93,6 +95,15 @@ def seed_everything(sequence: np.random.SeedSequence) -> None:
     torch.manual_seed(of_torch)
 
 
+_init_blur = GaussianBlurTransform.__init__
+
+
+def _blur_by_one_algorithm(transform: GaussianBlurTransform, *args: Any, **kwargs: Any) -> None:
+    """nnU-Net's blur times two algorithms, whose last bits differ, and keeps the faster. A seed cannot fix that."""
+    _init_blur(transform, *args, **kwargs)
+    transform.benchmark = False
+
+
 def _number_of_threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
@@ -118,6 +129,7 @@ class _SeededProcess:
         sequence = np.random.SeedSequence(self.sequence.entropy, spawn_key=(rank,))
         seed_everything(sequence)
         trainer_module.NonDetMultiThreadedAugmenter = _seeded_augmenter(sequence)
+        GaussianBlurTransform.__init__ = _blur_by_one_algorithm
         run_training.run_ddp(rank, *args)  # of the new process, where nothing has been replaced
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 from nnunetv2.run import run_training
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 from planning_data import set_folders
@@ -63,6 +64,19 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_another_network(resu
     assert equal(first, weights(results("second", 0, processes)))
     other = weights(results("first", 1, processes))
     assert not any(torch.equal(first[key], other[key]) for key in first if key.endswith("conv.weight"))
+
+
+def blur_races():
+    """Whether nnU-Net's blur chooses its algorithm by speed; the result then depends on what else the machine does."""
+    return GaussianBlurTransform(1, False, False, 1, benchmark=True).benchmark
+
+
+def test_no_algorithm_is_chosen_by_speed(results, monkeypatch):
+    seen = []
+    monkeypatch.setattr(run_training, "run_training_entry", lambda: seen.append(blur_races()))
+    results("blur", 0, 0)
+    assert seen == [False]
+    assert blur_races()
 
 
 def test_a_seed_is_stored_beside_the_other_and_nnunet_is_left_as_it_was(results, tmp_path):
@@ -160,12 +174,14 @@ def test_each_process_of_several_gpus_seeds_itself(monkeypatch):
     sequence = np.random.SeedSequence([7, 0])
     calls = []
     monkeypatch.setattr(trainer_module, "NonDetMultiThreadedAugmenter", trainer_module.NonDetMultiThreadedAugmenter)
+    monkeypatch.setattr(GaussianBlurTransform, "__init__", GaussianBlurTransform.__init__)
     monkeypatch.setattr(run_training, "run_ddp", lambda rank, *args: calls.append((rank, args, torch.rand(1).item())))
     process = pickle.loads(pickle.dumps(seeded_training._SeededProcess(sequence)))  # as torch's spawn hands it over
     for rank in (0, 1, 0):
         process(rank, "dataset")
     assert [(rank, args) for rank, args, _ in calls] == [(0, ("dataset",)), (1, ("dataset",)), (0, ("dataset",))]
     assert calls[0][2] == calls[2][2] != calls[1][2]
+    assert not blur_races()
 
 
 @pytest.mark.parametrize(
