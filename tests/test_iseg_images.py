@@ -172,7 +172,7 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(nib, "save", full)
+    monkeypatch.setattr(nib.Nifti1Image, "to_stream", full)
     with pytest.raises(OSError, match="No space left") as failure:
         save_nifti(brain()[1], (1, 1, 1), tmp_path / "a.nii.gz")
     assert failure.value.filename == str(tmp_path / "a.nii.gz")

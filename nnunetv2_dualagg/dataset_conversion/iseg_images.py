@@ -28,6 +28,7 @@ from nnunetv2_dualagg.errors import UserError
 
 AXIS_CODES = ("L", "A", "S")
 
+_COMPRESSION = 1  # nibabel's; the noise of an image does not compress better
 _HEADER_SIZE = 348
 _PLAUSIBLE_SPACING = (0.1, 20.0)  # mm; headers also say 0, NaN or metres
 _KEPT_TYPES = ("u1", "i2", "u2", "f4")
@@ -129,8 +130,9 @@ def save_nifti(voxels: np.ndarray, spacing: tuple[float, ...], path: Path) -> No
     image.set_sform(affine, code="aligned")
     image.set_qform(affine, code="aligned")
     image.header.set_xyzt_units("mm")
-    with naming(path):
-        nib.save(image, path)
+    # nibabel's own file would stay open if the disk is full, and complain when Python closes it in the end.
+    with naming(path), open(path, "wb") as file, gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as stream:
+        image.to_stream(stream)
 
 
 def recode(voxels: np.ndarray, old: Sequence[int], new: Sequence[int]) -> tuple[np.ndarray, list[int]]:
