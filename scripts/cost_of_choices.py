@@ -9,10 +9,9 @@ another choice, relative to the default, at nnU-Net's 3d_fullres plans for iSeg 
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from nnunetv2_dualagg.architectures import DualAggUNet
-from nnunetv2_dualagg.benchmark.setting import DATASET_JSON, SETTINGS, plans_of
+from nnunetv2_dualagg.benchmark.parts import count_flops
+from nnunetv2_dualagg.benchmark.setting import FULL, NETWORKS, SETTINGS, build
 
 SETTING = SETTINGS["iseg"]
 CHOICES: dict[str, dict[str, Any]] = {
@@ -28,27 +27,22 @@ CHOICES: dict[str, dict[str, Any]] = {
 }
 
 
-def cost(options: dict[str, Any]) -> tuple[float, float, float]:
-    """FLOPs, convolution outputs and parameters of the default network, changed by ``options``."""
-    _, configuration = plans_of(SETTING)
-    kwargs = dict(configuration.network_arch_init_kwargs)
-    for name in configuration.network_arch_init_kwargs_req_import:
-        kwargs[name] = kwargs[name] and getattr(torch.nn, kwargs[name].rsplit(".", 1)[1])
-    channels, classes = len(DATASET_JSON["channel_names"]), len(DATASET_JSON["labels"])
+def cost(name: str) -> tuple[float, float, float]:
+    """FLOPs, convolution outputs and parameters of one of the benchmark's networks."""
     with torch.device("meta"):
-        network = DualAggUNet(input_channels=channels, num_classes=classes, **kwargs | options)
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network(torch.empty(1, channels, *SETTING.patch_size))
+        network = build(name, SETTING, deep_supervision=False)
     outputs = network.compute_conv_feature_map_size(SETTING.patch_size)
-    return counter.get_total_flops(), outputs, sum(p.numel() for p in network.parameters())
+    return count_flops(name, SETTING)[0], outputs, sum(p.numel() for p in network.parameters())
 
 
 def main() -> None:
     """Print the table."""
-    default = cost({})
+    network_class, _ = NETWORKS[FULL]
+    NETWORKS.update({name: (network_class, options) for name, options in CHOICES.items()})
+    default = cost(FULL)
     print(f"| {'choice':37} | FLOPs | memory | parameters |\n|{'-' * 39}|------:|-------:|-----------:|")
-    for name, options in CHOICES.items():
-        flops, memory, parameters = (value / base for value, base in zip(cost(options), default, strict=True))
+    for name in CHOICES:
+        flops, memory, parameters = (value / base for value, base in zip(cost(name), default, strict=True))
         print(f"| {name:37} | {flops:4.2f}x | {memory:5.2f}x | {parameters:9.2f}x |")
 
 
