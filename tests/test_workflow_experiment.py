@@ -76,7 +76,7 @@ def test_commands_for_all_kinds_of_data(tmp_path):
     phantom = {"num_training": 6, "spacing": [1, 1, 2], "maps": "/some maps"}
     made = experiment(tmp_path, dataset={"id": 7, "phantom": phantom})
     assert made.phantom_options() == "--num_training 6 --spacing 1 1 2 -maps '/some maps'"
-    assert made.iseg_options() == "-year 2019 -sites phantom/sites.csv"
+    assert made.iseg_options() == "-sites phantom/sites.csv"
     assert (made.dataset, made.number) == ("Dataset007_iSeg2019", 7)
 
     iseg = {"folders": ["/a b", "/c"], "year": 2017}
@@ -84,6 +84,8 @@ def test_commands_for_all_kinds_of_data(tmp_path):
     assert (made.iseg_folders(), made.iseg_options()) == (["/a b", "/c"], "-year 2017")
     assert (made.dataset, made.references()) == ("Dataset007_iSeg2017", None)
     assert made.targets()[:2] == ["predictions/seed_0/plain", "predictions/seed_1/plain"]
+    unknown = experiment(tmp_path, dataset={"id": 7, "iseg": {"folders": ["/a"], "sites": "/s t.csv"}})
+    assert unknown.iseg_options() == "-sites '/s t.csv'"  # the converter recognises the year
     made = experiment(tmp_path, dataset={"id": 7, "iseg": iseg, "images": False})  # training subjects only
     assert made.targets() == ["comparison_validation", "curves"]
 

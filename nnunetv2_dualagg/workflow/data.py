@@ -33,12 +33,8 @@ class Data:
         """The dataset's full name."""
         if self.config.source == "raw":
             return Path(self.config.dataset["raw"]).name
-        return f"Dataset{self.config.dataset['id']:03d}_iSeg{self.year}"
-
-    @property
-    def year(self) -> int:
-        """Year of the iSeg challenge; a phantom is like iSeg-2019."""
-        return self.config.dataset["iseg"].get("year", 2019) if self.config.source == "iseg" else 2019
+        year = self.config.dataset["iseg"].get("year", 2019) if self.config.source == "iseg" else 2019
+        return f"Dataset{self.config.dataset['id']:03d}_iSeg{year}"
 
     @property
     def number(self) -> int:
@@ -73,9 +69,10 @@ class Data:
         return [str(folder) for folder in self.config.dataset["iseg"]["folders"]]
 
     def iseg_options(self) -> str:
-        """Options of ``convert_iseg``; the year is the one in the dataset's name."""
-        sites = "phantom/sites.csv" if self.config.source == "phantom" else self.config.dataset["iseg"].get("sites")
-        return shlex.join(["-year", str(self.year), *(["-sites", sites] if sites else [])])
+        """Options of ``convert_iseg``. A year that is not given is left to it: it must not take 2017 for 2019."""
+        given = {"sites": "phantom/sites.csv"} if self.config.source == "phantom" else self.config.dataset["iseg"]
+        words = ((f"-{name}", str(given[name])) for name in ("year", "sites") if given.get(name))
+        return shlex.join(word for pair in words for word in pair)
 
     def splits_command(self) -> str:
         """The command that makes ``splits_final.json``."""
