@@ -21,7 +21,7 @@ from nnunetv2_dualagg.commands import (
     train,
     workflow,
 )
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError
 
 # A command module has HELP, add_arguments(parser) and run(args) -> exit code or None. It imports heavy packages
 # inside run, so that --help is instant.

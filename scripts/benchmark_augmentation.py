@@ -23,8 +23,8 @@ from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_p
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from tqdm import tqdm, trange
 
-from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
 from nnunetv2_dualagg.trainers.site import nnUNetTrainerSite
+from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
 
 TRAINERS = (nnUNetTrainer, nnUNetTrainerSite)
 PATCHES = ((40, 40, 40), (96, 128, 128))

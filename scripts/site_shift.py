@@ -15,10 +15,10 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from numpy.typing import NDArray
 from tqdm import trange
 
-from nnunetv2_dualagg.dataset_conversion.iseg_preprocessing import cross_site_t1, cross_site_t2
 from nnunetv2_dualagg.dataset_conversion.phantom import make_subject
-from nnunetv2_dualagg.dataset_conversion.phantom_anatomy import CSF, GM, WM, load_icbm152
-from nnunetv2_dualagg.dataset_conversion.phantom_contrast import TESTING_SITES, TRAINING_SITE
+from nnunetv2_dualagg.simulation.anatomy import CSF, GM, WM, load_icbm152
+from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE
+from nnunetv2_dualagg.trainers.augmentation.lei2019 import cross_site_t1, cross_site_t2
 from nnunetv2_dualagg.trainers.site import nnUNetTrainerSite
 
 MODALITIES = ("T1", "T2")

@@ -6,8 +6,8 @@ from pathlib import Path
 from nnunet_commands import run_command
 from planning_data import use_threads, write_dataset
 
-from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
+from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
 
 SHORT = "nnUNetTrainerShort"
 

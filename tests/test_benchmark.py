@@ -19,7 +19,7 @@ from nnunetv2_dualagg.benchmark.run import benchmark
 from nnunetv2_dualagg.benchmark.setting import DATASET_JSON, NETWORKS, SETTINGS, build, plans_of
 from nnunetv2_dualagg.benchmark.training import TrainingStep, make_loss
 from nnunetv2_dualagg.cli import main
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError
 
 CPU = torch.device("cpu")
 TINY = SETTINGS["tiny"]

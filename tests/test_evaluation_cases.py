@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from evaluation_data import layers, write_comparison, write_dataset_json, write_image
 
-from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.evaluation.cases import find_dataset_json, load_labels, load_sites
 from nnunetv2_dualagg.evaluation.discovery import find_cases
 from nnunetv2_dualagg.evaluation.orientation import ras_spacing
 from nnunetv2_dualagg.evaluation.reading import read_image, read_segmentation
+from nnunetv2_dualagg.utils.errors import UserError
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from PIL import Image
 
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.commands.compare import parse_folders
-from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.evaluation.compare import compare
+from nnunetv2_dualagg.utils.errors import UserError
 
 
 def rows(file):

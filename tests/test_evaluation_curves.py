@@ -4,8 +4,8 @@ import json
 import pytest
 
 from nnunetv2_dualagg.cli import main
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.evaluation.curves import read_training
+from nnunetv2_dualagg.training.curves import read_training
+from nnunetv2_dualagg.utils.errors import UserError
 
 
 def write_log(folder, epochs, name="training_log_2026_1_9_10_00_00.txt", more=""):

@@ -13,8 +13,8 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunetv2_dualagg.evaluation.cases import load_labels
 from nnunetv2_dualagg.evaluation.discovery import find_cases
-from nnunetv2_dualagg.evaluation.measure import measure, scores_table
-from nnunetv2_dualagg.evaluation.metrics import measures
+from nnunetv2_dualagg.evaluation.metrics.agreement import measures
+from nnunetv2_dualagg.evaluation.metrics.measure import measure, scores_table
 
 
 def nnunet_summary(root, method, labels):

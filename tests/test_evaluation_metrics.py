@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from nnunetv2_dualagg.evaluation.metrics import dice, measures
+from nnunetv2_dualagg.evaluation.metrics.agreement import dice, measures
 
 DISTANCES = ("asd", "hd95", "hd", "mhd")
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from evaluation_data import SPACING, layers, write_comparison, write_dataset_json, write_image
 
-from nnunetv2_dualagg.evaluation.aggregate import KEYS
 from nnunetv2_dualagg.evaluation.compare import compare
+from nnunetv2_dualagg.evaluation.metrics.aggregate import KEYS
 from nnunetv2_dualagg.evaluation.report import volumes
 from nnunetv2_dualagg.evaluation.report.volumes import choose_cases
 

@@ -5,10 +5,16 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata, t
 
-from nnunetv2_dualagg.evaluation.aggregate import KEYS, per_case, summary, with_tissue_mean
-from nnunetv2_dualagg.evaluation.conclusions import conclusions
-from nnunetv2_dualagg.evaluation.metrics import ASD, DICE, RVD
-from nnunetv2_dualagg.evaluation.statistics import bootstrap_interval, compare_pairs, holm, paired_statistics, wilcoxon
+from nnunetv2_dualagg.evaluation.metrics.aggregate import KEYS, per_case, summary, with_tissue_mean
+from nnunetv2_dualagg.evaluation.metrics.agreement import ASD, DICE, RVD
+from nnunetv2_dualagg.evaluation.metrics.statistics import (
+    bootstrap_interval,
+    compare_pairs,
+    holm,
+    paired_statistics,
+    wilcoxon,
+)
+from nnunetv2_dualagg.evaluation.report.conclusions import conclusions
 
 
 def scores(values, sites=None, tissue="WM"):

@@ -3,8 +3,9 @@ import csv
 import pandas as pd
 import pytest
 
-from nnunetv2_dualagg.evaluation.aggregate import KEYS, summary
-from nnunetv2_dualagg.evaluation.tables import NO_VALUE, as_latex, as_markdown, make_tables, write_table
+from nnunetv2_dualagg.evaluation.metrics.aggregate import KEYS, summary
+from nnunetv2_dualagg.evaluation.report.tables import make_tables
+from nnunetv2_dualagg.utils.tables import NO_VALUE, as_latex, as_markdown, write_table
 
 
 def scores(tissues=("CSF", "GM", "WM"), method="ours"):

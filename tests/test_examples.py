@@ -8,8 +8,8 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from trained_model import DATASET_JSON, plans
 
 from nnunetv2_dualagg import trainers
-from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER
 from nnunetv2_dualagg.planning.paper import PAPER_CONFIGURATION
+from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
 from nnunetv2_dualagg.workflow.config import read_config
 from nnunetv2_dualagg.workflow.estimate import epochs
 from nnunetv2_dualagg.workflow.experiment import Experiment

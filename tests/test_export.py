@@ -6,8 +6,8 @@ import torch
 from trained_model import DATASET_JSON, plans, write_model
 
 from nnunetv2_dualagg.cli import main
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.export import export_onnx
+from nnunetv2_dualagg.inference.export_onnx import export_onnx
+from nnunetv2_dualagg.utils.errors import UserError
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -69,8 +69,8 @@ def test_faults_are_named_and_nothing_is_written(tmp_path, monkeypatch):
         export_onnx(model, file, (0, 3), "checkpoint_best.pth")
     with pytest.raises(UserError, match="nnUNetTrainerElsewhere"):
         export_onnx(model, file, (0,))
-    monkeypatch.setattr("nnunetv2_dualagg.export.export_network", lambda *args: None)
-    monkeypatch.setattr("nnunetv2_dualagg.export._difference", lambda *args: float("nan"))
+    monkeypatch.setattr("nnunetv2_dualagg.inference.export_onnx.export_network", lambda *args: None)
+    monkeypatch.setattr("nnunetv2_dualagg.inference.export_onnx._difference", lambda *args: float("nan"))
     write_model(tmp_path / "other", plans((8, 8, 8), features=(8, 8)))
     with pytest.raises(UserError, match="differ from PyTorch's by nan"):
         export_onnx(tmp_path / "other", file, (0,))

@@ -8,7 +8,7 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 import nnunetv2_dualagg.trainers
 from nnunetv2_dualagg import cli
 from nnunetv2_dualagg.architectures.options_record import encode_record
-from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER
+from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from iseg_files import CODING_2017, files_in, set_nnunet_folders, voxels_of, write_iseg, write_subject
 from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
-from nnunetv2_dualagg.dataset_conversion.iseg import convert_iseg
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.dataset_conversion.iseg.convert import convert_iseg
+from nnunetv2_dualagg.utils.errors import UserError
 
 
 @pytest.fixture

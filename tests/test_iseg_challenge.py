@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_dualagg.dataset_conversion.iseg_challenge import known_subjects, read_sites, site_of, split_of, year_of
-from nnunetv2_dualagg.dataset_conversion.iseg_layout import Subject
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.dataset_conversion.iseg.challenge import known_subjects, read_sites, site_of, split_of, year_of
+from nnunetv2_dualagg.dataset_conversion.iseg.layout import Subject
+from nnunetv2_dualagg.utils.errors import UserError
 
 
 def subjects(*numbers, folder="x"):

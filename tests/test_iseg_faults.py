@@ -21,9 +21,9 @@ from iseg_files import (
 )
 
 from nnunetv2_dualagg import cli
-from nnunetv2_dualagg.dataset_conversion import iseg
-from nnunetv2_dualagg.dataset_conversion.iseg import convert_iseg
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.dataset_conversion import raw_dataset
+from nnunetv2_dualagg.dataset_conversion.iseg.convert import convert_iseg
+from nnunetv2_dualagg.utils.errors import UserError
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_bad_input_is_told_in_one_sentence_and_leaves_nothing(tmp_path, raw, cap
         (["-d", "1000"], "number is 1000; expected 1 to 999"),
         ([], "no dataset number"),
         (["-d", "219", "-sites", "missing.csv"], "missing.csv: No such file"),
-        (["-d", "219", "--add"], "Dataset219_iSeg2019.*sites.json; expected a converted iSeg dataset"),
+        (["-d", "219", "--add"], "Dataset219_iSeg2019.*sites.json; expected a converted dataset"),
     ],
 )
 def test_bad_options(tmp_path, raw, capsys, arguments, words):
@@ -248,7 +248,7 @@ def test_disk_full_in_the_last_step_leaves_the_old_dataset(tmp_path, raw, monkey
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(iseg, "generate_dataset_json", full)
+    monkeypatch.setattr(raw_dataset, "generate_dataset_json", full)
     with pytest.raises(OSError, match=f"No space left.*{dataset}"):
         convert_iseg(folders[:1], 219, overwrite=True, num_processes=1)
     assert {name: (dataset / name).read_bytes() for name in files_in(dataset)} == before

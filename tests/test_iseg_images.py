@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 from iseg_files import SMALL, brain, header_bytes, write_image
 
-from nnunetv2_dualagg.dataset_conversion.iseg_images import AXIS_CODES, listed, open_volume, recode, save_nifti
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.dataset_conversion.volumes import AXIS_CODES, listed, open_volume, recode, save_nifti
+from nnunetv2_dualagg.utils.errors import UserError
 
 ENDINGS = [".hdr", ".nii", ".nii.gz"]
 

@@ -1,8 +1,9 @@
 import pytest
 from iseg_files import write_image, write_iseg, write_subject
 
-from nnunetv2_dualagg.dataset_conversion.iseg_layout import data_file, find_subjects, number_ranges
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.dataset_conversion.iseg.layout import find_subjects, number_ranges
+from nnunetv2_dualagg.dataset_conversion.volumes import data_file
+from nnunetv2_dualagg.utils.errors import UserError
 
 
 def touch(folder, *names):

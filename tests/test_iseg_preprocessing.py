@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunetv2_dualagg.dataset_conversion.iseg_preprocessing import (
+from nnunetv2_dualagg.trainers.augmentation.lei2019 import (
     T1_CONTRAST,
     T1_CONTRAST_RANGE,
     T2_CONTRAST,

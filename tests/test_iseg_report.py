@@ -5,7 +5,7 @@ import pytest
 from iseg_files import CODING_2017, brain, files_in, write_image, write_iseg, write_subject
 
 from nnunetv2_dualagg import cli
-from nnunetv2_dualagg.dataset_conversion.iseg_report import check_iseg
+from nnunetv2_dualagg.dataset_conversion.iseg.report import check_iseg
 
 
 def lines_of(report):

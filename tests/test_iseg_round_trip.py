@@ -15,8 +15,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_dualagg.dataset_conversion.iseg import convert_iseg
-from nnunetv2_dualagg.dataset_conversion.iseg_submit import submit_iseg
+from nnunetv2_dualagg.dataset_conversion.iseg.convert import convert_iseg
+from nnunetv2_dualagg.dataset_conversion.iseg.submit import submit_iseg
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunetv2_dualagg import cli
-from nnunetv2_dualagg.dataset_conversion.iseg import convert_iseg
-from nnunetv2_dualagg.dataset_conversion.iseg_images import save_nifti
-from nnunetv2_dualagg.dataset_conversion.iseg_submit import submit_iseg
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.dataset_conversion.iseg.convert import convert_iseg
+from nnunetv2_dualagg.dataset_conversion.iseg.submit import submit_iseg
+from nnunetv2_dualagg.dataset_conversion.volumes import save_nifti
+from nnunetv2_dualagg.utils.errors import UserError
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from nnunet_commands import add_tiny_configuration, run_command
 from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER
+from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
 
 TRAINER = "nnUNetTrainerDualAgg_1epoch"
 MODEL = f"{TRAINER}__nnUNetPlans__3d_tiny"

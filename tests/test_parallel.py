@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.parallel import default_num_processes, run_parallel
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.parallel import default_num_processes, run_parallel
 
 
 def square(number):

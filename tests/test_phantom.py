@@ -9,14 +9,14 @@ from scipy import ndimage
 
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.dataset_conversion.phantom import _subjects, make_subject, write_phantom
-from nnunetv2_dualagg.dataset_conversion.phantom_anatomy import (
+from nnunetv2_dualagg.simulation.anatomy import (
     Anatomy,
     load_icbm152,
     load_tissue_map,
 )
-from nnunetv2_dualagg.dataset_conversion.phantom_contrast import TESTING_SITES, TRAINING_SITE
-from nnunetv2_dualagg.dataset_conversion.phantom_deformation import random_tissue_fractions, smooth_field
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE
+from nnunetv2_dualagg.simulation.deformation import random_tissue_fractions, smooth_field
+from nnunetv2_dualagg.utils.errors import UserError
 
 SPACING = (4.0, 4.0, 4.0)
 SIZE = (40, 48, 40)

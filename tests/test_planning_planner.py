@@ -12,9 +12,9 @@ from planning_data import pretend_geometry, set_folders, use_threads, write_data
 
 from nnunetv2_dualagg.architectures import DualAggUNet
 from nnunetv2_dualagg.cli import main
-from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.planning.plan import describe_plans, plan_dataset
 from nnunetv2_dualagg.planning.planner import DualAggPlanner
+from nnunetv2_dualagg.utils.errors import UserError
 
 LARGE = ((96, 128, 160), (1.0, 1.0, 1.0))
 

@@ -8,8 +8,8 @@ from planning_data import set_folders
 from trained_model import DUALAGG, plans
 
 from nnunetv2_dualagg import cli
-from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
+from nnunetv2_dualagg.utils.errors import UserError
 
 RESIDUAL = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
 PLAIN = "dynamic_network_architectures.architectures.unet.PlainConvUNet"

@@ -5,9 +5,9 @@ from nnunetv2.utilities.crossval_split import generate_crossval_split
 from planning_data import set_folders, use_threads, write_dataset
 
 from nnunetv2_dualagg.cli import main
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.planning.dataset import training_cases
 from nnunetv2_dualagg.planning.splits import hold_out, leave_one_out, nnunet_default, trained_folds, write_splits
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.nnunet_folders import training_cases
 
 CASES = [f"iSeg_{i:03d}" for i in range(1, 11)]
 NAME = "Dataset001_Boxes"

@@ -8,13 +8,13 @@ import time
 import pytest
 import torch
 
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.resuming import check_checkpoints, only_training_of
+from nnunetv2_dualagg.training.resuming import check_checkpoints, only_training_of
+from nnunetv2_dualagg.utils.errors import UserError
 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from nnunetv2_dualagg.resuming import only_training_of
+from nnunetv2_dualagg.training.resuming import only_training_of
 with only_training_of(Path(sys.argv[1])):
     if os.fork() == 0:  # a worker that outlives its parent
         time.sleep(60)

@@ -14,8 +14,9 @@ from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 from planning_data import set_folders
 from short_trainer import SHORT, prepare, write_short_trainer
 
-from nnunetv2_dualagg import cli, seeded_training
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg import cli
+from nnunetv2_dualagg.training import seeded as seeded_training
+from nnunetv2_dualagg.utils.errors import UserError
 
 MODEL = f"{SHORT}__nnUNetPlans__3d_tiny"
 
@@ -142,7 +143,7 @@ def test_workers_differ_in_all_their_random_numbers_and_repeat_them():
 KILLED = """
 import os, signal
 import numpy as np
-from nnunetv2_dualagg.seeded_training import _seeded_augmenter
+from nnunetv2_dualagg.training.seeded import _seeded_augmenter
 
 class Loader:
     def set_thread_id(self, number):

@@ -1,7 +1,7 @@
 import pytest
 
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.shell import Shell
+from nnunetv2_dualagg.demo.shell import Shell
+from nnunetv2_dualagg.utils.errors import UserError
 
 
 def test_a_command_runs_with_nnunets_folders_and_leaves_its_log(tmp_path, capfd):

@@ -8,8 +8,8 @@ import torch
 from architecture_networks import build
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
-from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.trainers.pretrained import check_pretrained_weights, pretrained_weights_option
+from nnunetv2_dualagg.utils.errors import UserError
 
 FEATURES = (8, 16, 16)
 

@@ -9,9 +9,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from scipy import ndimage
 
 from nnunetv2_dualagg import trainers
-from nnunetv2_dualagg.dataset_conversion.phantom_contrast import simulate_images
+from nnunetv2_dualagg.simulation.contrast import simulate_images
+from nnunetv2_dualagg.trainers.augmentation.histogram import HistogramRemapTransform, LogUniform
 from nnunetv2_dualagg.trainers.site import site_intensity_transforms
-from nnunetv2_dualagg.trainers.site_transforms import HistogramRemapTransform, LogUniform
 
 SITE_TRAINERS = (trainers.nnUNetTrainerSite, trainers.nnUNetTrainerDualAggSite)
 ROTATION = (-0.5, 0.5)

@@ -7,7 +7,7 @@ import yaml
 from workflow_files import small_config
 
 from nnunetv2_dualagg import cli
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.workflow.config import parse_config, read_config
 
 

@@ -5,7 +5,7 @@ from nnunet_commands import run_command
 from planning_data import set_folders, use_threads, write_dataset_with_fingerprint
 from workflow_files import TINY, small_config
 
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.workflow.config import PLANNERS, parse_config
 from nnunetv2_dualagg.workflow.estimate import epochs, estimate, training_hours
 from nnunetv2_dualagg.workflow.experiment import Experiment, pairs

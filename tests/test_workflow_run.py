@@ -13,7 +13,7 @@ from short_trainer import SHORT
 from workflow_files import Run, small_config, write_raw_dataset, write_small_workflow
 
 from nnunetv2_dualagg import cli
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.workflow.run import dry_run, write_workflow
 
 needs_snakemake = pytest.mark.skipif(find_spec("snakemake") is None, reason="Snakemake (Python 3.11) is not installed")

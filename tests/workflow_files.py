@@ -54,7 +54,7 @@ def write_small_workflow(folder: Path, config: dict) -> dict[str, str]:
     write_workflow(folder)
     trainers = folder.parent / "trainers"
     extra = str(trainers) if trainers.exists() else write_short_trainer(trainers).split(os.pathsep)[1]
-    from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER
+    from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
 
     return os.environ | {
         "nnUNet_extTrainer": os.pathsep.join([str(EXT_TRAINER_FOLDER), extra]),

@@ -19,8 +19,8 @@ from nnunetv2_dualagg.benchmark.position_attention import measure_position_atten
 from nnunetv2_dualagg.benchmark.setting import BASELINE, NETWORKS, SETTINGS, Setting
 from nnunetv2_dualagg.benchmark.table import COLUMNS, attention_table, networks_table, parts_table, ratios_table
 from nnunetv2_dualagg.benchmark.training import TrainingStep, make_loss
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.files import new_file
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import new_file
 
 COMPILE_VARIABLE = "nnUNet_compile"
 PACKAGES = ("nnunetv2_dualagg", "nnunetv2", "dynamic_network_architectures", "torch")

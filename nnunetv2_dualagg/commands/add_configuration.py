@@ -26,9 +26,9 @@ def run(args: argparse.Namespace) -> None:
     """Add it and say where."""
     from nnunetv2.paths import nnUNet_preprocessed
 
-    from nnunetv2_dualagg.errors import UserError
-    from nnunetv2_dualagg.planning.dataset import dataset_name, required_folder
     from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
+    from nnunetv2_dualagg.utils.errors import UserError
+    from nnunetv2_dualagg.utils.nnunet_folders import dataset_name, required_folder
 
     file = required_folder(nnUNet_preprocessed) / dataset_name(args.d) / f"{args.p}.json"
     if not file.is_file():

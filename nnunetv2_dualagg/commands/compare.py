@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError
 
 HELP = "compare the segmentations of several methods: metrics, statistics, tables, figures, HTML report"
 

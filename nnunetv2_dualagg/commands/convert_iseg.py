@@ -23,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int | None:
     """Convert and say where to, or report; 1 if the report tells of problems."""
-    from nnunetv2_dualagg.dataset_conversion.iseg import convert_iseg
-    from nnunetv2_dualagg.dataset_conversion.iseg_report import check_iseg
-    from nnunetv2_dualagg.errors import UserError
-    from nnunetv2_dualagg.parallel import default_num_processes
+    from nnunetv2_dualagg.dataset_conversion.iseg.convert import convert_iseg
+    from nnunetv2_dualagg.dataset_conversion.iseg.report import check_iseg
+    from nnunetv2_dualagg.utils.errors import UserError
+    from nnunetv2_dualagg.utils.parallel import default_num_processes
 
     options = {
         "year": args.year,

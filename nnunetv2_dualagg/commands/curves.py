@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draw, and print a line per training."""
     folders = parse_folders(args.i, "-i")
-    from nnunetv2_dualagg.evaluation.curves import draw_curves
+    from nnunetv2_dualagg.training.curves import draw_curves
 
     print(draw_curves(folders, args.o, overwrite=args.overwrite))
     print(f"Written to {args.o}")

@@ -16,6 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the demo."""
-    from nnunetv2_dualagg.demo import run_demo
+    from nnunetv2_dualagg.demo.run import run_demo
 
     run_demo(args.o, args.device)

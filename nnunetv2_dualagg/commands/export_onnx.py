@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export and say what the file takes and how well it agrees with PyTorch."""
-    from nnunetv2_dualagg.export import OPSET, export_onnx
+    from nnunetv2_dualagg.inference.export_onnx import OPSET, export_onnx
 
     exported = export_onnx(args.m, args.o, args.f, args.chk, args.overwrite)
     shape = " x ".join(map(str, exported.input_shape))

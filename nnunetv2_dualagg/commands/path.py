@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the folder, or the outcome of the check; 1 if nnU-Net would not find our trainers."""
-    from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER, check_ext_trainer
+    from nnunetv2_dualagg.training.trainer_search import check_ext_trainer
+    from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
 
     if not args.check:
         print(EXT_TRAINER_FOLDER)
@@ -33,6 +34,6 @@ def run(args: argparse.Namespace) -> int:
 def _unusable_models() -> list[str]:
     from nnunetv2.paths import nnUNet_results
 
-    from nnunetv2_dualagg.model_folders import unusable_models
+    from nnunetv2_dualagg.inference.installed_models import unusable_models
 
     return unusable_models(Path(str(nnUNet_results))) if nnUNet_results.is_set() else []

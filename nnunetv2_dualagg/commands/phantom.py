@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the data set."""
     from nnunetv2_dualagg.dataset_conversion.phantom import write_phantom
-    from nnunetv2_dualagg.errors import UserError
+    from nnunetv2_dualagg.utils.errors import UserError
 
     if len(args.spacing) not in (1, 3):
         raise UserError(f"--spacing has {len(args.spacing)} values; expected 1 or 3")

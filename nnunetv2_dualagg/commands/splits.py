@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the split and say what it is."""
     from nnunetv2_dualagg.planning import splits
-    from nnunetv2_dualagg.planning.dataset import dataset_name, training_cases
+    from nnunetv2_dualagg.utils.nnunet_folders import dataset_name, training_cases
 
     name = dataset_name(args.d)
     cases = training_cases(name)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the zip file and say what is in it."""
-    from nnunetv2_dualagg.dataset_conversion.iseg_submit import submit_iseg
+    from nnunetv2_dualagg.dataset_conversion.iseg.submit import submit_iseg
 
     numbers = submit_iseg(
         args.i,

@@ -2,7 +2,7 @@
 
 import argparse
 
-from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
+from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
 
 HELP = "nnUNetv2_train with a seed; the results of each seed lie beside those of the others"
 
@@ -31,11 +31,11 @@ def run(args: argparse.Namespace) -> None:
     """Train. Without nnUNet_extTrainer, the trainers of this package are found nevertheless."""
     import os
 
-    from nnunetv2_dualagg.errors import UserError
+    from nnunetv2_dualagg.utils.errors import UserError
 
     os.environ.setdefault(VARIABLE, str(EXT_TRAINER_FOLDER))
     if len(args.arguments) < 3:
         raise UserError("train needs nnU-Net's dataset, configuration and fold behind the seed; see --help")
-    from nnunetv2_dualagg.seeded_training import train
+    from nnunetv2_dualagg.training.seeded import train
 
     train(args.seed, args.arguments)

@@ -17,17 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nnunetv2_dualagg.dataset_conversion.phantom_anatomy import (
+from nnunetv2_dualagg.simulation.anatomy import (
     Anatomy,
     bounding_box,
     find_tissue_maps,
     load_icbm152,
     load_tissue_map,
 )
-from nnunetv2_dualagg.dataset_conversion.phantom_contrast import TESTING_SITES, TRAINING_SITE, Site, simulate_images
-from nnunetv2_dualagg.dataset_conversion.phantom_deformation import random_tissue_fractions
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.files import new_directory
+from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE, Site, simulate_images
+from nnunetv2_dualagg.simulation.deformation import random_tissue_fractions
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import new_directory
 
 TRAINING_FOLDER = "iSeg-2019-Training"
 TESTING_FOLDER = "iSeg-2019-Testing"

@@ -1,6 +1,5 @@
 """What is compared: labels, cases and sites."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.json import read_json
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,6 @@ class Case:
     reference: Path
     predictions: Mapping[str, Mapping[str, Path]]
     images: tuple[Path, ...] = ()
-
-
-def read_json(file: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        UserError: the file is no JSON.
-    """
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file} is not valid JSON: {error}") from error
 
 
 def load_labels(file: Path) -> Labels:

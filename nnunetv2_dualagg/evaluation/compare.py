@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.evaluation.aggregate import summary
 from nnunetv2_dualagg.evaluation.cases import find_dataset_json, load_labels
-from nnunetv2_dualagg.evaluation.conclusions import conclusions
 from nnunetv2_dualagg.evaluation.discovery import find_cases
-from nnunetv2_dualagg.evaluation.figures import draw_figures
-from nnunetv2_dualagg.evaluation.measure import measure, scores_table
-from nnunetv2_dualagg.evaluation.metrics import ASD, DICE, HD95
+from nnunetv2_dualagg.evaluation.metrics.aggregate import summary
+from nnunetv2_dualagg.evaluation.metrics.agreement import ASD, DICE, HD95
+from nnunetv2_dualagg.evaluation.metrics.measure import measure, scores_table
+from nnunetv2_dualagg.evaluation.metrics.statistics import paired_statistics
+from nnunetv2_dualagg.evaluation.report.conclusions import conclusions
+from nnunetv2_dualagg.evaluation.report.figures import draw_figures
 from nnunetv2_dualagg.evaluation.report.page import Report, write_report
+from nnunetv2_dualagg.evaluation.report.tables import make_tables, statistics_table
 from nnunetv2_dualagg.evaluation.report.volumes import make_views
-from nnunetv2_dualagg.evaluation.statistics import paired_statistics
-from nnunetv2_dualagg.evaluation.tables import as_markdown, make_tables, statistics_table, write_table
-from nnunetv2_dualagg.files import new_directory
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import new_directory
+from nnunetv2_dualagg.utils.tables import as_markdown, write_table
 
 SCORES = "metrics.csv"
 REPORT = "report.html"

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.evaluation.aggregate import ALL_SITES
 from nnunetv2_dualagg.evaluation.cases import Case, Labels, load_sites
+from nnunetv2_dualagg.evaluation.metrics.aggregate import ALL_SITES
+from nnunetv2_dualagg.utils.errors import UserError
 
 
 def find_cases(

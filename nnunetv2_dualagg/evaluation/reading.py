@@ -8,9 +8,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from nnunetv2_dualagg.errors import UserError
 from nnunetv2_dualagg.evaluation.cases import Labels
 from nnunetv2_dualagg.evaluation.orientation import to_ras
+from nnunetv2_dualagg.utils.errors import UserError
 
 GEOMETRY_TOLERANCE = 1e-3  # mm; NIfTI stores positions in single precision
 

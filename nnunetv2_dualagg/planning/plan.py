@@ -12,10 +12,10 @@ from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.planning.dataset import dataset_name, required_folder, training_cases
 from nnunetv2_dualagg.planning.planner import DEFAULT_PREPROCESSOR, PLANS_NAME, DualAggPlanner
 from nnunetv2_dualagg.planning.splits import SPLITS_FILE, check_raw_splits
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.nnunet_folders import dataset_name, required_folder, training_cases
 
 
 def plan_dataset(

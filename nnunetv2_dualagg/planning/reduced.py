@@ -7,8 +7,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.files import new_file
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import new_file
 
 PARENT = "3d_fullres"
 _LISTS_OF_STAGES = ("kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage")

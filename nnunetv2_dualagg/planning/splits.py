@@ -7,9 +7,9 @@ from pathlib import Path
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.files import new_file
-from nnunetv2_dualagg.planning.dataset import required_folder
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import new_file
+from nnunetv2_dualagg.utils.nnunet_folders import required_folder
 
 SPLITS_FILE = "splits_final.json"
 Splits = list[dict[str, list[str]]]

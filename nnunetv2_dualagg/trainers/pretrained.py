@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError
 
 STEM = "encoder.stem.weight"
 NOT_LOADED = ".seg_layers."  # nnU-Net leaves the segmentation layers as they are: other labels are fine

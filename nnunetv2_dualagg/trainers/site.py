@@ -19,8 +19,8 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunetv2_dualagg.trainers.augmentation.histogram import HistogramRemapTransform, LogUniform
 from nnunetv2_dualagg.trainers.default import nnUNetTrainerDualAgg
-from nnunetv2_dualagg.trainers.site_transforms import HistogramRemapTransform, LogUniform
 
 # Simulated low resolution is not among them: nnU-Net's stays, behind ours.
 _REPLACED = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_dualagg.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.workflow.schema import make, mapping
 
 PLANNERS = {

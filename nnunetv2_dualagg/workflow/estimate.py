@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.evaluation.cases import read_json
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.workflow.config import Method
 from nnunetv2_dualagg.workflow.experiment import Experiment
 

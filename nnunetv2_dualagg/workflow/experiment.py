@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from nnunetv2_dualagg.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
+from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
 from nnunetv2_dualagg.workflow.config import Method
 from nnunetv2_dualagg.workflow.data import Data
 

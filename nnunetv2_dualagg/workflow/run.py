@@ -7,8 +7,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from nnunetv2_dualagg.errors import UserError
-from nnunetv2_dualagg.files import new_file
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import new_file
 from nnunetv2_dualagg.workflow.config import read_config
 from nnunetv2_dualagg.workflow.estimate import estimate
 from nnunetv2_dualagg.workflow.experiment import Experiment

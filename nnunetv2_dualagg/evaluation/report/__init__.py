@@ -1,1 +1,1 @@
-"""The HTML report of a comparison: one file that opens offline, with a viewer for the volumes."""
+"""Tables, figures and the HTML page of a comparison."""

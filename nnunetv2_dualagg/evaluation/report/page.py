@@ -10,10 +10,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from nnunetv2_dualagg import __version__
-from nnunetv2_dualagg.evaluation.colours import ERROR, TISSUES, colour_map
-from nnunetv2_dualagg.evaluation.figures import Figure
+from nnunetv2_dualagg.evaluation.report.figures import Figure
+from nnunetv2_dualagg.evaluation.report.tables import OURS
 from nnunetv2_dualagg.evaluation.report.volumes import View
-from nnunetv2_dualagg.evaluation.tables import OURS, Table, flat_columns
+from nnunetv2_dualagg.utils.colours import ERROR, TISSUES, colour_map
+from nnunetv2_dualagg.utils.tables import Table, flat_columns
 
 ASSETS = files(__package__) / "assets"
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from nnunetv2_dualagg.evaluation.aggregate import MEAN, per_case, with_tissue_mean
 from nnunetv2_dualagg.evaluation.cases import Labels
-from nnunetv2_dualagg.evaluation.measure import Measured, disagreement
+from nnunetv2_dualagg.evaluation.metrics.aggregate import MEAN, per_case, with_tissue_mean
+from nnunetv2_dualagg.evaluation.metrics.measure import Measured, disagreement
 from nnunetv2_dualagg.evaluation.orientation import ras_spacing
 from nnunetv2_dualagg.evaluation.reading import read_image, read_segmentation
 

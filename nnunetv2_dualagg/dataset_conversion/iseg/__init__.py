@@ -1,0 +1,1 @@
+"""iSeg-2017 and iSeg-2019: layout, labels, checks, conversion and submission."""

@@ -1,0 +1,111 @@
+"""Convert iSeg folders into a raw dataset of nnU-Net."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from nnunetv2_dualagg.dataset_conversion.iseg.cases import MODALITIES, Case, read_data_set
+from nnunetv2_dualagg.dataset_conversion.iseg.challenge import TISSUES
+from nnunetv2_dualagg.dataset_conversion.iseg.check import Grid, mixed_codings, read_image
+from nnunetv2_dualagg.dataset_conversion.raw_dataset import (
+    image_file,
+    label_file,
+    merge_sites,
+    new_raw_dataset,
+    target_folder,
+    write_description,
+)
+from nnunetv2_dualagg.dataset_conversion.volumes import save_nifti
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.parallel import run_parallel
+
+
+def convert_iseg(
+    folders: Iterable[Path | str],
+    dataset_id: int,
+    *,
+    year: int | None = None,
+    split: str | None = None,
+    modalities: Sequence[str] = MODALITIES,
+    sites: Path | str | None = None,
+    add: bool = False,
+    overwrite: bool = False,
+    num_processes: int = 2,
+) -> Path:
+    """Convert folders of iSeg-2017 or iSeg-2019 into ``nnUNet_raw/DatasetXXX_iSeg20XX``.
+
+    Training subjects go to ``imagesTr`` and ``labelsTr``, all others to ``imagesTs``, and to ``labelsTs`` if they have
+    labels. Channel 0000 is T1 and 0001 is T2. All files keep the order of the voxels and get the orientation LAS.
+
+    Args:
+        folders: any of the challenge's folders, however nested.
+        dataset_id: nnU-Net's number for the dataset, 1 to 999.
+        year: 2017 or 2019; None to recognise it.
+        split: "training", "validation" or "testing" for all subjects; None to recognise it.
+        modalities: ("T1",) or ("T2",) for a dataset of one channel, whose name then ends with it.
+        sites: CSV with the columns subject,site that goes before the sites inferred from the subject numbers.
+        add: put the subjects into an existing dataset of the same name and channels.
+        overwrite: replace an existing dataset of the same name.
+        num_processes: cases converted at the same time; a worker takes less than three volumes of memory.
+
+    Returns:
+        The dataset's folder, complete.
+
+    Raises:
+        UserError: see ``docs/iseg.md`` for all that is refused; then nothing has been written.
+        OSError: a file cannot be read or written; then nothing has been written either.
+    """
+    modalities = [kind for kind in MODALITIES if kind in modalities]
+    data = read_data_set(folders, year, split, modalities, sites)
+    if data.problems:
+        raise UserError(data.problems[0])
+    name = f"iSeg{data.year}" if len(modalities) > 1 else f"iSeg{data.year}_{modalities[0]}"
+    target = target_folder(dataset_id, name, add, overwrite)
+    with new_raw_dataset(target, add, overwrite) as folder:
+        entries = {
+            case.subject.case: {"site": case.site, "split": case.split, "inferred": case.inferred}
+            for case in data.cases
+        }
+        table = merge_sites(folder, entries)
+        codings = run_parallel(partial(_convert_case, folder, modalities), data.cases, num_processes)
+        if problem := mixed_codings({path: year for case in codings for path, year in case.items()}):
+            raise UserError(problem)
+        write_description(
+            folder,
+            table,
+            channels=modalities,
+            labels=dict(TISSUES),
+            dataset_name=name,
+            reference=f"https://iseg{data.year}.web.unc.edu",
+            description=f"iSeg-{data.year}, 6-month infant brain MRI; order of the voxels as released, orientation LAS",
+            license="by the challenge's own terms; must not be passed on",
+            converted_by="nnunetv2_dualagg convert_iseg",
+        )
+    return target
+
+
+def _convert_case(folder: Path, modalities: Sequence[str], case: Case) -> dict[Path, int]:
+    """Convert one subject; returns its label file, if any, with the year whose values that has."""
+    grid, codings = None, {}
+    for kind in (*modalities, "label"):
+        if kind in case.subject.files:
+            # No image is referred to from here, so that one at a time is in memory.
+            grid, coding = _convert_image(folder, modalities, case, kind, grid)
+            if coding:
+                codings[case.subject.files[kind]] = coding
+    return codings
+
+
+def _convert_image(
+    folder: Path, modalities: Sequence[str], case: Case, kind: str, grid: Grid | None
+) -> tuple[Grid, int | None]:
+    """Convert one image; returns the subject's grid, and of a label the year whose values it has."""
+    training = case.split == "training"
+    if kind == "label":
+        file = label_file(folder, case.subject.case, training)
+    else:
+        file = image_file(folder, case.subject.case, training, modalities.index(kind))
+    image = read_image(case.subject, kind, grid)
+    grid = grid or Grid(image.volume, image.voxels != 0)
+    save_nifti(image.voxels, grid.volume.spacing, file)
+    return grid, image.coding

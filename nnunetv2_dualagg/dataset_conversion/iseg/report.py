@@ -1,0 +1,155 @@
+"""What ``convert_iseg --check`` tells of iSeg folders, without writing anything."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from nnunetv2_dualagg.dataset_conversion.iseg.cases import MODALITIES, Case, DataSet, read_data_set
+from nnunetv2_dualagg.dataset_conversion.iseg.challenge import CODINGS, TISSUES, known_subjects
+from nnunetv2_dualagg.dataset_conversion.iseg.check import Grid, Image, mixed_codings, read_image
+from nnunetv2_dualagg.dataset_conversion.iseg.layout import SPLITS, number_ranges
+from nnunetv2_dualagg.dataset_conversion.volumes import Volume
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.parallel import run_parallel
+
+_LOW_OVERLAP = 0.9
+_COLUMNS = ("subject", "image", "shape", "spacing mm", "type", "range", "background", "overlap", "CSF, GM, WM ml")
+
+
+@dataclass
+class Finding:
+    """What one image file holds.
+
+    Attributes:
+        number: of the subject.
+        kind: "T1", "T2" or "label".
+        volume: the file's header.
+        low: lowest value in the file; likewise ``high``.
+        background: share of voxels that are zero.
+        overlap: Dice coefficient with the non-zero voxels of the subject's first image; None for that one.
+        coding: of a label, the year whose values it has.
+        millilitres: of a label, the volumes of CSF, GM and WM.
+    """
+
+    number: int
+    kind: str
+    volume: Volume
+    low: float
+    high: float
+    background: float
+    overlap: float | None
+    coding: int | None
+    millilitres: list[float]
+
+
+def check_iseg(
+    folders: Iterable[Path | str],
+    *,
+    year: int | None = None,
+    split: str | None = None,
+    modalities: Sequence[str] = MODALITIES,
+    sites: Path | str | None = None,
+    num_processes: int = 2,
+) -> tuple[list[str], str]:
+    """Look through iSeg folders as ``convert_iseg`` would; see there for the arguments.
+
+    Returns:
+        A sentence for each fault that would make the conversion fail, and a report that begins with them.
+
+    Raises:
+        UserError: there are no subjects, or nothing tells the year.
+    """
+    modalities = [kind for kind in MODALITIES if kind in modalities]
+    data = read_data_set(folders, year, split, modalities, sites)
+    results = run_parallel(partial(_inspect, modalities), data.cases, num_processes)
+    findings = [finding for found, _ in results for finding in found]
+    problems = data.problems + [problem for _, found in results for problem in found]
+    codings = {finding.volume.path: finding.coding for finding in findings if finding.coding}
+    if mixed := mixed_codings(codings):
+        problems.append(mixed)
+    remarks = list(_remarks(data, findings))
+    lines = [f"{len(problems)} problems", *(f"  - {text}" for text in problems)]
+    lines += [f"{len(remarks)} remarks", *(f"  - {text}" for text in remarks), "", *_summary(data), ""]
+    return problems, "\n".join(lines + _table([_COLUMNS, *map(_row, findings)]))
+
+
+def _inspect(modalities: Sequence[str], case: Case) -> tuple[list[Finding], list[str]]:
+    """What a subject's files hold, and the faults of those that cannot be converted."""
+    findings, problems, grid = [], [], None
+    for kind in (*modalities, "label"):
+        if kind in case.subject.files:
+            try:
+                image = read_image(case.subject, kind, grid)
+            except UserError as error:
+                problems.append(str(error))
+                continue
+            grid = grid or Grid(image.volume, image.voxels != 0)
+            findings.append(_finding(case.subject.number, kind, image))
+            del image  # before the next one is read
+    return findings, problems
+
+
+def _finding(number: int, kind: str, image: Image) -> Finding:
+    voxels, ml = image.voxels, float(np.prod(image.volume.spacing)) / 1000
+    low, high, volumes = voxels.min(), voxels.max(), []
+    if image.coding:
+        low, high = CODINGS[image.coding][low], CODINGS[image.coding][high]
+        volumes = [np.count_nonzero(voxels == label) * ml for label in TISSUES.values() if label]
+    background = 1 - np.count_nonzero(voxels) / voxels.size
+    return Finding(
+        number, kind, image.volume, float(low), float(high), background, image.overlap, image.coding, volumes
+    )
+
+
+def _remarks(data: DataSet, findings: Sequence[Finding]) -> Iterator[str]:
+    """Oddities that do not stop the conversion."""
+    for split in SPLITS:
+        found = {case.subject.number for case in data.cases if case.split == split}
+        known = set(known_subjects(data.year, split))
+        if found and known - found:
+            yield f"iSeg-{data.year}'s {split} subjects {number_ranges(sorted(known - found))} are not there"
+        if known and found - known:
+            yield f"iSeg-{data.year} has no {split} subjects {number_ranges(sorted(found - known))}"
+    codings = {finding.coding for finding in findings if finding.coding}
+    for coding in sorted(codings - {data.year}):
+        yield f"the labels hold {', '.join(map(str, CODINGS[coding]))} as iSeg-{coding}'s, not as iSeg-{data.year}'s"
+    for finding in findings:
+        if finding.overlap is not None and finding.overlap < _LOW_OVERLAP:
+            yield f"{finding.volume.path} covers the brain of the first image badly (Dice {finding.overlap:.2f})"
+        if finding.volume.spacing_assumed:
+            yield f"{finding.volume.path} states no plausible spacing; 1 mm is assumed"
+
+
+def _summary(data: DataSet) -> Iterator[str]:
+    """The subjects by split and site."""
+    yield f"iSeg-{data.year} ({data.year_from}): {len(data.cases)} subjects"
+    for split in SPLITS:
+        cases = [case for case in data.cases if case.split == split]
+        if cases:
+            numbers = number_ranges(case.subject.number for case in cases)
+            sites = Counter(case.site + (" (inferred)" if case.inferred else "") for case in cases)
+            yield f"  {split}: {len(cases)} ({numbers}); " + ", ".join(f"{n} {site}" for site, n in sites.items())
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    volume = finding.volume
+    return (
+        str(finding.number),
+        finding.kind,
+        " x ".join(map(str, volume.shape)),
+        " x ".join(f"{mm:.4g}" for mm in volume.spacing),
+        volume.dtype.newbyteorder("=").name,
+        f"{finding.low:g} to {finding.high:g}",
+        f"{finding.background:.1%}",
+        "" if finding.overlap is None else f"{finding.overlap:.3f}",
+        ", ".join(f"{ml:.1f}" for ml in finding.millilitres),
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,134 @@
+"""A raw dataset of nnU-Net: its folder, its files, ``dataset.json`` and ``sites.json``."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from batchgenerators.utilities.file_and_folder_operations import save_json
+from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
+from nnunetv2.paths import nnUNet_raw
+from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
+
+from nnunetv2_dualagg.dataset_conversion.volumes import naming
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import new_directory
+
+SITES_FILE = "sites.json"
+FILE_ENDING = ".nii.gz"
+
+
+def target_folder(dataset_id: int, name: str, add: bool = False, overwrite: bool = False) -> Path:
+    """The dataset's folder, once it is clear that nnU-Net would find it by its number.
+
+    Args:
+        dataset_id: nnU-Net's number for the dataset, 1 to 999.
+        name: the name after the number.
+        add: cases are to be added to a dataset of that name.
+        overwrite: a dataset of that name may be replaced.
+
+    Raises:
+        UserError: the number is out of range or belongs to another dataset, nnUNet_raw is not set, the dataset exists
+            and neither ``add`` nor ``overwrite`` is given, or there is nothing to add to.
+    """
+    if not 1 <= dataset_id <= 999:
+        raise UserError(f"the dataset number is {dataset_id}; expected 1 to 999")
+    if not nnUNet_raw.get():
+        raise UserError("nnUNet_raw is not set; type: export nnUNet_raw=/the/folder/for/raw/datasets")
+    dataset = f"Dataset{dataset_id:03d}_{name}"
+    for other in find_candidate_datasets(dataset_id):
+        if other != dataset:
+            raise UserError(f"number {dataset_id} belongs to {other} already; expected a free one for {dataset}")
+    target = Path(nnUNet_raw.require()) / dataset
+    if target.exists() and not (add or overwrite):
+        raise UserError(f"{target} exists already; give --overwrite to replace it or --add to add subjects to it")
+    if add and not (target / SITES_FILE).is_file():
+        raise UserError(f"{target} holds no {SITES_FILE}; expected a converted dataset to add to")
+    return target
+
+
+@contextmanager
+def new_raw_dataset(target: Path, add: bool = False, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a folder that becomes ``target`` when the block ends without an exception.
+
+    Args:
+        target: from :func:`target_folder`.
+        add: start with a copy of ``target``.
+        overwrite: replace ``target``.
+    """
+    with new_directory(target, overwrite or add) as folder, naming(target):
+        if add:
+            shutil.copytree(target, folder, dirs_exist_ok=True)
+        for part in ("imagesTr", "labelsTr", "imagesTs"):
+            (folder / part).mkdir(exist_ok=True)
+        yield folder
+
+
+def image_file(folder: Path, case: str, training: bool, channel: int) -> Path:
+    """Where a channel of a case goes, such as ``imagesTr/CASE_0000.nii.gz``."""
+    return folder / f"images{_part(training)}" / f"{case}_{channel:04d}{FILE_ENDING}"
+
+
+def label_file(folder: Path, case: str, training: bool) -> Path:
+    """Where the labels of a case go, such as ``labelsTr/CASE.nii.gz``; the folder is made if it is not there."""
+    parent = folder / f"labels{_part(training)}"
+    parent.mkdir(exist_ok=True)
+    return parent / f"{case}{FILE_ENDING}"
+
+
+def merge_sites(folder: Path, new: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The content of ``sites.json``: the cases that are there already, if any, and the new ones.
+
+    Args:
+        folder: the dataset.
+        new: case -> at least ``site`` and ``split`` ("training" or another).
+
+    Raises:
+        UserError: a new case is in the dataset already.
+    """
+    table = {}
+    if (folder / SITES_FILE).exists():
+        table = json.loads((folder / SITES_FILE).read_text())
+    for case, entry in new.items():
+        if case in table:
+            raise UserError(f"{case} is in the dataset already; expected other subjects to add")
+        table[case] = dict(entry)
+    return dict(sorted(table.items()))
+
+
+def write_description(
+    folder: Path,
+    table: Mapping[str, Mapping[str, Any]],
+    *,
+    channels: Sequence[str],
+    labels: Mapping[str, Any],
+    dataset_name: str,
+    **about: str,
+) -> None:
+    """Write ``sites.json`` and ``dataset.json``.
+
+    Args:
+        folder: the dataset.
+        table: from :func:`merge_sites`.
+        channels: names of the image channels, in their order.
+        labels: name -> value, as in ``dataset.json``.
+        dataset_name: the name after the number.
+        about: further entries of ``dataset.json``, such as ``reference``, ``description`` and ``license``.
+    """
+    save_json(table, str(folder / SITES_FILE), sort_keys=False)
+    generate_dataset_json(
+        str(folder),
+        channel_names=dict(enumerate(channels)),
+        labels=dict(labels),
+        num_training_cases=sum(entry["split"] == "training" for entry in table.values()),
+        file_ending=FILE_ENDING,
+        dataset_name=dataset_name,
+        overwrite_image_reader_writer="SimpleITKIO",  # keeps the order of the voxels; one of nnU-Net's does not
+        **about,
+    )
+
+
+def _part(training: bool) -> str:
+    return "Tr" if training else "Ts"

@@ -1,0 +1,1 @@
+"""The demo: all of the package on the phantom."""

@@ -1,0 +1,1 @@
+"""Agreement of segmentations with a reference, summaries over cases and sites, and statistics."""

@@ -1,0 +1,1 @@
+"""Trained models: which of them this installation can use, and their export."""

@@ -1,0 +1,1 @@
+"""Intensity transforms that nnU-Net and batchgeneratorsv2 do not have."""

@@ -1,0 +1,1 @@
+"""Around nnU-Net's training: with a seed, resumed after a kill, its curves, and whether nnU-Net finds the trainers."""
