@@ -14,12 +14,14 @@ from nnunetv2_dualagg.commands import (
     demo,
     download_bobs,
     export_onnx,
+    pack_model,
     path,
     phantom,
     plan,
     splits,
     submit_iseg,
     train,
+    unpack_model,
     workflow,
 )
 from nnunetv2_dualagg.utils.errors import UserError
@@ -35,12 +37,14 @@ COMMANDS = {
     "demo": demo,
     "download_bobs": download_bobs,
     "export_onnx": export_onnx,
+    "pack_model": pack_model,
     "path": path,
     "phantom": phantom,
     "plan": plan,
     "splits": splits,
     "submit_iseg": submit_iseg,
     "train": train,
+    "unpack_model": unpack_model,
     "workflow": workflow,
 }
 

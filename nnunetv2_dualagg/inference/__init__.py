@@ -1,1 +1,1 @@
-"""Trained models: which of them this installation can use, and their export."""
+"""Using trained models: one infant or a whole data set, a model as one file, which models this installation can use."""
