@@ -20,6 +20,7 @@ from nnunetv2_dualagg.trainers.paper import (
     nnUNetTrainerDualAggPaperNoDCP,
 )
 from nnunetv2_dualagg.trainers.site import nnUNetTrainerDualAggSite, nnUNetTrainerSite
+from nnunetv2_dualagg.trainers.synthetic import nnUNetTrainerDualAggSynthetic, nnUNetTrainerSynthetic
 
 __all__ = [
     "nnUNetTrainerDualAgg",
@@ -32,7 +33,9 @@ __all__ = [
     "nnUNetTrainerDualAggPaperNoAttention",
     "nnUNetTrainerDualAggPaperNoDCP",
     "nnUNetTrainerDualAggSite",
+    "nnUNetTrainerDualAggSynthetic",
     "nnUNetTrainerSite",
+    "nnUNetTrainerSynthetic",
 ]
 
 

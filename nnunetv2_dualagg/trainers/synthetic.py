@@ -1,0 +1,49 @@
+"""Training on images that are drawn from the labels: for a model that has to do with scanners nobody has seen."""
+
+from typing import Any
+
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunetv2_dualagg.trainers.augmentation.from_labels import ImagesFromLabelsTransform
+from nnunetv2_dualagg.trainers.default import nnUNetTrainerDualAgg
+
+
+class SyntheticMixin(nnUNetTrainer):
+    """Draws the images of each training patch from its labels, which have to cover the brain: 1 CSF, 2 GM, 3 WM.
+
+    nnU-Net's spatial transforms come first, so that no two patches have the same shape. Its intensity transforms are
+    left out: what they do is drawn already. Validation sees the images of the dataset.
+
+    Mix it in front of a trainer with nnU-Net's default augmentation.
+    """
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
+        """As nnU-Net; but the finished model does not mirror, which makes it up to eight times faster."""
+        settings = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        self.inference_allowed_mirroring_axes = None
+        return settings
+
+    def on_train_start(self) -> None:
+        """Start as nnU-Net does; but save every ten epochs, since this training is long and meant to be resumed."""
+        super().on_train_start()
+        self.save_every = min(self.save_every, 10)
+
+    @classmethod
+    def get_training_transforms(cls, *args: Any, **kwargs: Any) -> BasicTransform:
+        """nnU-Net's transforms with the drawing of images in place of the intensity transforms."""
+        planned = super().get_training_transforms(*args, **kwargs).transforms
+        # nnU-Net chooses its intensity transforms at random, and (without a cascade) nothing else.
+        first = next(i for i, transform in enumerate(planned) if isinstance(transform, RandomTransform))
+        behind = [transform for transform in planned[first:] if not isinstance(transform, RandomTransform)]
+        return ComposeTransforms([*planned[:first], ImagesFromLabelsTransform(), *behind])
+
+
+class nnUNetTrainerDualAggSynthetic(SyntheticMixin, nnUNetTrainerDualAgg):
+    """The dual aggregation network on images drawn from labels."""
+
+
+class nnUNetTrainerSynthetic(SyntheticMixin, nnUNetTrainer):
+    """nnU-Net's own network on images drawn from labels."""

@@ -1,0 +1,129 @@
+"""Train, test and pack the model that comes with the package, from maps of tissues alone.
+
+Types nnU-Net's commands and ours one after the other; interrupt it when you like, it goes on where it stopped:
+
+    python scripts/train_shipped_model.py -maps TISSUE_MAPS -o WORK_DIR
+
+The maps (0 background, 1 CSF, 2 GM, 3 WM; NIfTI) are used in the order of their names: the first for training, those
+behind them for testing, so that no anatomy is in both. The images that the network sees are drawn anew for each patch
+(nnUNetTrainerDualAggSynthetic); the phantom's own images serve for validation and testing.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from nnunetv2_dualagg.demo.shell import Shell
+from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
+from nnunetv2_dualagg.utils.errors import UserError
+
+ID = 299
+DATASET = f"Dataset{ID}_iSeg2019"
+CONFIGURATION = "3d_shipped"
+FOLD = 0
+CARD = (
+    "Trained on adult anatomy of infant size with synthetic contrast, and never validated on infants. Use it to try "
+    "the program or to start a training from, not to measure infants."
+)
+
+
+def main() -> int:
+    """Read the options and do all steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-maps", type=Path, required=True, metavar="DIR", help="folder of tissue maps")
+    parser.add_argument("-o", type=Path, required=True, metavar="DIR", help="folder for everything")
+    parser.add_argument("--num_training", type=int, default=10, help="maps to train on (default: 10)")
+    parser.add_argument("--num_testing", type=int, default=1, help="testing subjects of each other site (default: 1)")
+    parser.add_argument("--spacing", type=float, default=1.0, help="voxel size in mm (default: 1)")
+    parser.add_argument("--patch", type=int, default=48, help="voxels along each side of a patch (default: 48)")
+    parser.add_argument("--features", type=int, nargs="+", default=[16, 32, 64], help="channels (default: 16 32 64)")
+    parser.add_argument("--epochs", type=int, default=200, help="of 250 iterations (default: 200)")
+    parser.add_argument("--trainer", default="nnUNetTrainerDualAggSynthetic", help="default: %(default)s")
+    parser.add_argument("-device", default="cpu", help="nnU-Net's -device (default: cpu)")
+    args = parser.parse_args()
+    try:
+        train_shipped_model(args)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def train_shipped_model(args: argparse.Namespace) -> None:
+    """Phantom, conversion, planning, training, packing, prediction of other sites, comparison."""
+    output = args.o.resolve()
+    shell = Shell(output)
+    raw, preprocessed, results = (folder / DATASET for folder in shell.set_nnunet_folders())
+    _make_dataset(shell, args, output / "phantom", raw)
+    plans = preprocessed / "nnUNetPlans.json"
+    shell.run(
+        "Plan and preprocess",
+        ["nnUNetv2_plan_and_preprocess", "-d", ID, "-c", "3d_fullres", "-npfp", 1, "-np", 1],
+        done=plans.exists() and CONFIGURATION in json.loads(plans.read_text())["configurations"],
+    )
+    add_reduced_configuration(plans, CONFIGURATION, [args.patch] * 3, 2, args.features)
+    trainer = f"{args.trainer}_{args.epochs}epoch{'s' * (args.epochs > 1)}"
+    model = results / f"{trainer}__nnUNetPlans__{CONFIGURATION}"
+    _train(shell, trainer, model, args.device)
+    packed = output / "infant.safetensors"
+    shell.run(
+        "Pack the model",
+        [
+            *("nnUNetv2_dualagg", "pack_model", "-m", model, "-f", FOLD, "-o", packed, "--half"),
+            *("--description", CARD, "--licence", "Apache-2.0"),
+        ],
+        done=packed.exists(),
+    )
+    _test(shell, output, raw, trainer, args.device)
+    print(f"\n{(output / 'comparison' / 'dice.md').read_text()}\n{packed}: {packed.stat().st_size / 1e6:.2f} MB")
+
+
+def _make_dataset(shell: Shell, args: argparse.Namespace, phantom: Path, raw: Path) -> None:
+    shell.run(
+        "Make a phantom of the tissue maps",
+        [
+            *("nnUNetv2_dualagg", "phantom", "-o", phantom, "-maps", args.maps.resolve(), "-np", 1),
+            *("--num_training", args.num_training, "--num_testing", args.num_testing, "--spacing", args.spacing),
+        ],
+        done=phantom.exists(),
+    )
+    folders = [phantom / f"iSeg-2019-{name}" for name in ("Training", "Testing", "Testing-labels")]
+    shell.run(
+        "Convert it to nnU-Net's format",
+        ["nnUNetv2_dualagg", "convert_iseg", "-i", *folders, "-sites", phantom / "sites.csv", "-d", ID, "-np", 1],
+        done=raw.exists(),
+    )
+
+
+def _train(shell: Shell, trainer: str, model: Path, device: str) -> None:
+    fold = model / f"fold_{FOLD}"
+    command = ["nnUNetv2_train", ID, CONFIGURATION, FOLD, "-tr", trainer, "-device", device]
+    done = (fold / "checkpoint_final.pth").exists() and (fold / "validation" / "summary.json").exists()
+    resumed = ["--c"] if (fold / "checkpoint_latest.pth").exists() else []
+    shell.run("Train on images drawn from the labels", [*command, *resumed], done)
+
+
+def _test(shell: Shell, output: Path, raw: Path, trainer: str, device: str) -> None:
+    predictions, comparison = output / "predictions", output / "comparison"
+    cases = {label.name for label in (raw / "labelsTs").iterdir()}
+    shell.run(
+        "Predict the other sites",
+        [
+            *("nnUNetv2_predict", "-i", raw / "imagesTs", "-o", predictions, "-d", ID, "-c", CONFIGURATION),
+            *("-f", FOLD, "-tr", trainer, "-device", device, "-npp", 1, "-nps", 1, "--continue_prediction"),
+        ],
+        done=predictions.exists() and cases <= {file.name for file in predictions.iterdir()},
+    )
+    shell.run(
+        "Compare",
+        [
+            *("nnUNetv2_dualagg", "compare", "-ref", raw / "labelsTs", "-sites", raw / "sites.json"),
+            *("-images", raw / "imagesTs", "-o", comparison, "-pred", f"shipped={predictions}"),
+        ],
+        done=comparison.exists(),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
