@@ -1,0 +1,120 @@
+"""What is written for each infant: segmentation, volumes, preview, and last a record of how they came about."""
+
+import csv
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from nnunetv2_dualagg import __version__
+from nnunetv2_dualagg.inference.case import Case, Options, Prepared, Segmentation
+from nnunetv2_dualagg.inference.images import save_labels, turned
+from nnunetv2_dualagg.inference.model import Model
+from nnunetv2_dualagg.utils.colours import TISSUES
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import new_file
+from nnunetv2_dualagg.utils.json import read_json
+
+SEGMENTATION, RECORD, VOLUMES, PREVIEW = "dseg.nii.gz", "dseg.json", "volumes.tsv", "preview.png"
+PLANES = (("sagittal", 0), ("coronal", 1), ("axial", 2))
+
+
+def is_done(case: Case, model: dict[str, Any], options: Options) -> bool:
+    """Whether an earlier run has segmented this infant in the same way.
+
+    Raises:
+        UserError: it has in another way, or something else lies where the results shall go.
+    """
+    record, segmentation = case.output(RECORD), case.output(SEGMENTATION)
+    if not record.is_file():
+        if segmentation.exists():
+            raise UserError(f"{segmentation} exists already without {record.name}; give --overwrite to replace it")
+        return False
+    content = read_json(record)
+    same = isinstance(content, dict) and all(
+        content.get(key) == value
+        for key, value in (("Model", model), ("Options", asdict(options)), ("Sources", list(case.sources)))
+    )
+    if not same or not segmentation.is_file():
+        raise UserError(f"{record} is of another model, other options or images; give --overwrite, or another -o")
+    return True
+
+
+def write(case: Case, model: Model, options: Options, prepared: Prepared, labels: NDArray, found: Segmentation) -> None:
+    """Write all files of an infant, the record last: where it is, the others are complete."""
+    case.target.parent.mkdir(parents=True, exist_ok=True)
+    with new_file(case.output(SEGMENTATION), overwrite=True) as part:
+        save_labels(labels, prepared.reference, part)
+    with new_file(case.output(VOLUMES), overwrite=True) as part:
+        _write_volumes(part, model.labels, labels, found)
+    with new_file(case.output(PREVIEW), overwrite=True) as part:
+        draw_preview(part, prepared, labels, model.labels, case.name)
+    with new_file(case.output(RECORD), overwrite=True) as part:
+        part.write_text(json.dumps(_record(case, model, options, found), indent=2), encoding="utf-8")
+
+
+def _record(case: Case, model: Model, options: Options, found: Segmentation) -> dict[str, Any]:
+    return {
+        "Description": "Tissues of the brain, segmented by nnUNetv2_dualagg segment",
+        "Manual": False,
+        "Sources": list(case.sources),
+        "Labels": model.labels,
+        "SoftwareVersion": __version__,
+        "Model": model.record,
+        "Options": asdict(options),
+        "BrainMask": str(case.mask) if case.mask else "images are skull-stripped",
+        "Alignment": found.alignments,
+        "VolumesMl": found.volumes,
+        "Warnings": found.warnings,
+    }
+
+
+def _write_volumes(file: Path, tissues: dict[str, int], labels: NDArray, found: Segmentation) -> None:
+    with open(file, "w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        rows.writerow(["tissue", "label", "voxels", "volume_ml"])
+        for name, value in tissues.items():
+            rows.writerow([name, value, int((labels == value).sum()), f"{found.volumes[name]:.3f}"])
+
+
+def draw_preview(file: Path, prepared: Prepared, labels: NDArray, tissues: dict[str, int], title: str) -> None:
+    """A picture of each image and of the segmentation over the first one, in three planes through the brain's middle.
+
+    The left of the infant is on the left.
+    """
+    affine = prepared.reference.affine
+    planes = {name: turned(image, affine, "RAS") for name, image in prepared.images.items()}
+    segmented, ras = turned(labels, affine, "RAS")
+    brain, _ = turned(prepared.brain, affine, "RAS")
+    spacing = np.linalg.norm(ras[:3, :3], axis=0)
+    middle = [round(float(np.mean(np.flatnonzero(brain.any(axis=other))))) for other in ((1, 2), (0, 2), (0, 1))]
+    names = [*planes, "segmentation"]
+    figure = Figure(figsize=(9, 3 * len(names) + 0.4), layout="compressed")
+    axes = figure.subplots(len(names), 3, squeeze=False)
+    colours = [TISSUES[i % len(TISSUES)] for i in range(len(tissues))]
+    for row, name in zip(axes, names, strict=True):
+        image = planes.get(name, next(iter(planes.values())))[0]
+        low, high = np.percentile(image[brain], (0.5, 99.5))
+        for axis, (plane, across) in zip(row, PLANES, strict=True):
+            aspect = np.delete(spacing, across)
+            look = {"origin": "lower", "aspect": aspect[1] / aspect[0]}
+            axis.imshow(np.take(image, middle[across], across).T, cmap="gray", vmin=low, vmax=high, **look)
+            if name == "segmentation":
+                _overlay(axis, np.take(segmented, middle[across], across).T, tissues, colours, look)
+            axis.set(xticks=[], yticks=[], title=plane if row is axes[0] else "")
+        row[0].set_ylabel(name)
+    figure.suptitle(title)
+    figure.savefig(file, dpi=100, facecolor="white")
+
+
+def _overlay(axis: Any, labels: NDArray, tissues: dict[str, int], colours: list[str], look: dict[str, Any]) -> None:
+    index = np.zeros(labels.shape, int)
+    for number, value in enumerate(tissues.values(), 1):
+        index[labels == value] = number
+    shown = np.ma.masked_equal(index, 0)
+    axis.imshow(shown, cmap=ListedColormap(colours), vmin=1, vmax=max(2, len(colours)), alpha=0.5, **look)

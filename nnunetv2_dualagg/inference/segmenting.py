@@ -1,0 +1,144 @@
+"""Segmenting one infant, or all infants of a BIDS data set, with one model that is loaded once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nnunetv2_dualagg.inference import bids
+from nnunetv2_dualagg.inference.case import Case, Options, Segmentation, measure, predict, prepare, summary
+from nnunetv2_dualagg.inference.images import stem_of
+from nnunetv2_dualagg.inference.model import Model, load_model
+from nnunetv2_dualagg.inference.outputs import is_done, write
+from nnunetv2_dualagg.utils.errors import UserError
+
+Paths = Path | str | Sequence[Path | str]
+
+
+def segment(
+    images: Paths,
+    output: Path | str,
+    model: Path | str | Model | None = None,
+    *,
+    mask: Path | str | None = None,
+    skull_stripped: bool | None = None,
+    registration: bool = True,
+    bias_correction: bool = False,
+    participants: Sequence[str] | None = None,
+    sessions: Sequence[str] | None = None,
+    device: str = "cpu",
+    folds: Sequence[int | str] | None = None,
+    checkpoint_name: str = "checkpoint_final.pth",
+    step_size: float = 0.5,
+    mirroring: bool = True,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> list[Segmentation]:
+    """Segment infants and write, for each, segmentation, volumes, preview and record.
+
+    Args:
+        images: NIfTI files of one infant in the order of the model's channels (T1, T2), in any orientation; or the
+            folder of a BIDS data set.
+        output: folder for the results; for a BIDS data set it becomes a BIDS derivative. Infants that are there
+            already, made with the same model and options, are left alone.
+        model: a file of ``pack_model``, a folder of a trained model, or what :func:`load_model` returned; None for
+            the model that is installed.
+        mask: of the brain, for images with a skull; for a BIDS data set the folder of a derivative with
+            ``*_mask.nii.gz``.
+        skull_stripped: True where everything but the brain is 0; None to find out.
+        registration: align T2 rigidly with T1; False trusts the headers.
+        bias_correction: N4, in the brain.
+        participants: labels of the BIDS subjects to segment; all if None.
+        sessions: labels of the BIDS sessions; all if None.
+        device: cpu, cuda or mps.
+        folds: of a model folder; all that are there if None.
+        checkpoint_name: of a model folder.
+        step_size: step of the windows, as a fraction of their size.
+        mirroring: average over mirrored windows, if the model allows it.
+        overwrite: segment again what is there already.
+        progress: show a progress bar.
+
+    Returns:
+        Those that were segmented now.
+
+    Raises:
+        UserError: an image or the model is missing or unusable. Of a data set, all other infants are segmented first.
+    """
+    output = Path(output)
+    options = Options(registration, bias_correction, mirroring, step_size)
+
+    def load() -> Model:
+        if isinstance(model, Model):
+            return model
+        return load_model(
+            model,
+            device,
+            folds=folds,
+            checkpoint_name=checkpoint_name,
+            step_size=step_size,
+            mirroring=mirroring,
+            progress=progress,
+        )
+
+    mask = None if mask is None else Path(mask)
+    files = [Path(images)] if isinstance(images, Path | str) else [Path(image) for image in images]
+    if len(files) == 1 and files[0].is_dir():
+        loaded = load()
+        cases = bids.find_cases(files[0], output, loaded.channels, participants, sessions, mask)
+        bids.start_derivative(output, files[0], loaded.labels)
+    else:
+        if participants or sessions:
+            raise UserError("labels of participants and sessions choose from a BIDS data set; -i names files")
+        loaded = load()
+        name = stem_of(files[0])
+        cases = [Case(name, tuple(files), output / name, mask, sources=tuple(str(file) for file in files))]
+    if skull_stripped is not None:
+        cases = [replace(case, stripped=skull_stripped) for case in cases]
+    return _segment_all(cases, loaded, options, overwrite, progress)
+
+
+def _segment_all(
+    cases: Sequence[Case], model: Model, options: Options, overwrite: bool, progress: bool
+) -> list[Segmentation]:
+    results, failures = [], []
+    bar = tqdm(cases, unit="infant", disable=not progress or len(cases) == 1)
+    for case in bar:
+        bar.set_description(case.name)
+        try:
+            if overwrite or not is_done(case, model.record, options):
+                results.append(segment_case(case, model, options, bar.write if progress else None))
+        except UserError as error:
+            if len(cases) == 1:
+                raise
+            failures.append(f"{case.name}: {error}")
+    if failures:
+        raise UserError(
+            f"{len(failures)} of {len(cases)} could not be segmented (the others are done): {'; '.join(failures)}"
+        )
+    return results
+
+
+def segment_case(
+    case: Case, model: Model, options: Options, tell: Callable[[str], object] | None = None
+) -> Segmentation:
+    """Segment one infant and write its files.
+
+    Args:
+        case: the infant.
+        model: loaded.
+        options: what to do.
+        tell: takes a line on what was found; None for silence.
+    """
+    prepared = prepare(case, model.channels, model.intensities, options)
+    labels = predict(model, prepared)
+    volumes = measure(labels, model.labels, prepared.reference.voxel_ml)
+    found = summary(case, prepared, volumes)
+    write(case, model, options, prepared, labels, found)
+    if tell is not None:
+        for name, alignment in prepared.alignments.items():
+            tell(f"{case.name}: {name} {alignment}")
+        for warning in found.warnings:
+            tell(f"{case.name}: Warning: {warning}")
+        tell(f"{case.name}: {', '.join(f'{name} {ml:.0f} ml' for name, ml in volumes.items())} -> {found.file}")
+    return found
