@@ -70,6 +70,8 @@ def test_subjects_are_chosen_and_not_segmented_twice(tmp_path, model_file):
     out = tmp_path / "out"
     model = load_model(model_file, mirroring=False, progress=False)
     options = {"progress": False, "registration": False}
+    t1 = raw / "sub-02/anat/sub-02_T1w.nii.gz"
+    t1.symlink_to(t1.rename(tmp_path / "annexed"))  # as DataLad keeps files
     (first,) = segment(raw, out, model, participants=["sub-02"], **options)
     assert first.name == "sub-02"
     assert [result.name for result in segment(raw, out, model, **options)] == ["sub-01"]

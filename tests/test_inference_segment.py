@@ -12,6 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.inference import load_model, segment
+from nnunetv2_dualagg.inference.alignment import resample
+from nnunetv2_dualagg.inference.images import Image
 from nnunetv2_dualagg.inference.packing import pack_model
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
@@ -122,6 +124,25 @@ def test_motion_between_t1_and_t2_is_found_and_undone(tmp_path, model, capsys):
     assert "rotated by" in capsys.readouterr().out
     record = json.loads((tmp_path / "b" / "sub-01_dseg.json").read_text())
     assert record["Alignment"]["T2"] == alignment
+
+
+def test_what_was_zero_is_zero_after_resampling(model, monkeypatch):
+    labels = tissues()
+    t1, t2 = (Image(None, image.astype(np.float32), affine()) for image in images(labels).values())
+    finer = Image(None, np.zeros((60, 70, 56), np.float32), affine("LAS", 2.4, (60, 70, 56)))
+    on_finer = resample(t2, finer).data
+    assert (on_finer == 0).mean() == pytest.approx((t2.data == 0).mean(), abs=0.02)
+    given = {}
+
+    def predict(data):
+        given["data"] = data.numpy()
+        return torch.zeros(4, *data.shape[1:])
+
+    monkeypatch.setattr(model.predictor, "predict_logits_from_preprocessed_data", predict)
+    model.predict(np.stack([resample(image, finer).data for image in (t1, t2)]), [2.4] * 3)  # the model's are 4 mm
+    waves = (given["data"] != 0) & (np.abs(given["data"]) < 1e-3)
+    assert waves.mean() < 1e-3
+    assert (given["data"] == 0).all(0).mean() > 0.3
 
 
 def test_accidents_are_told(tmp_path, model):

@@ -1,6 +1,7 @@
 """``segment``: infants with T1 and T2, and a trained model."""
 
 import argparse
+from pathlib import Path
 
 HELP = "segment one infant (T1 and T2) or a BIDS data set with a trained model"
 
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> None:
 
     from nnunetv2_dualagg.inference import segment
 
+    if args.m is not None and Path(args.m).is_dir():
+        print(f"{args.m} is a folder: its checkpoints can run code, so it is taken on trust. A packed model cannot.")
     results = segment(
         args.i,
         args.o,

@@ -1,6 +1,7 @@
 """BIDS: infants of a data set, and the derivative that their segmentations make up."""
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def find_cases(
     cases = []
     for subject in wanted or sorted(layout.get_subjects()):
         for session in wanted_sessions or sorted(layout.get_sessions(subject=subject)) or [None]:
-            case = _case(layout, mask_layout, Path(root), output, suffixes, subject, session)
+            case = _case(layout, mask_layout, output, suffixes, subject, session)
             if case is not None:
                 cases.append(case)
     if not cases:
@@ -137,7 +138,7 @@ def _labels(given: Sequence[str] | None, prefix: str, known: Sequence[str], root
 
 
 def _case(
-    layout: Any, masks: Any, root: Path, output: Path, suffixes: Sequence[str], subject: str, session: str | None
+    layout: Any, masks: Any, output: Path, suffixes: Sequence[str], subject: str, session: str | None
 ) -> Case | None:
     """The images of one session; None if there is not even the first. A missing one is told when its turn comes."""
     found = [_images(layout, subject, session, suffix) for suffix in suffixes]
@@ -154,7 +155,7 @@ def _case(
         output.joinpath(*folders, f"{name}_{DESCRIPTION}"),
         mask,
         _stripped(first) if mask is None else None,
-        tuple(f"bids:raw:{file.relative_to(root.resolve()).as_posix()}" for file in files),
+        tuple(f"bids:raw:{Path(os.path.relpath(file, layout.root)).as_posix()}" for file in files),
     )
 
 
@@ -162,7 +163,7 @@ def _images(layout: Any, subject: str, session: str | None, suffix: str) -> list
     query = {"subject": subject, "suffix": suffix, "extension": EXTENSIONS}
     if session is not None:
         query["session"] = session
-    return sorted(Path(file.path).resolve() for file in layout.get(**query))
+    return sorted(Path(file.path) for file in layout.get(**query))  # not resolved: DataLad keeps links
 
 
 def _partner(first: Path, others: Sequence[Path]) -> Path:
