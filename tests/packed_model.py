@@ -2,7 +2,11 @@
 
 import json
 
-from trained_model import plans, write_model
+import torch
+from architecture_networks import randomise
+from trained_model import DATASET_JSON, plans, write_model
+
+from nnunetv2_dualagg.inference.bundle import build_network, known_trainer
 
 RESAMPLING = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
 PLAIN_UNET = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
@@ -21,8 +25,20 @@ def complete_plans(patch_size=(16, 16, 16), **kwargs):
 
 
 def write_complete_model(folder, folds=(0,), trainer="nnUNetTrainerDualAgg", **kwargs):
+    """A model folder of a trainer, with random weights; returns the network of each fold."""
     kwargs.setdefault("features", (8, 8, 8))
-    return write_model(folder, complete_plans(**kwargs), folds, trainer)
+    content = complete_plans(**kwargs)
+    write_model(folder, content, folds, trainer)
+    known = known_trainer(trainer)
+    networks = []
+    for fold in folds if known else ():
+        network = build_network({"plans": content, "configuration": "3d_fullres", "dataset": DATASET_JSON}, known)
+        randomise(network)
+        file = folder / f"fold_{fold}" / "checkpoint_final.pth"
+        checkpoint = torch.load(file, weights_only=False)
+        torch.save({**checkpoint, "network_weights": network.state_dict()}, file)
+        networks.append(network.eval())
+    return networks
 
 
 def split(data):

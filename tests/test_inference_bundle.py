@@ -1,5 +1,3 @@
-import json
-
 import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -61,18 +59,7 @@ def test_unpacks_to_where_nnunet_looks(tmp_path, packed, monkeypatch):
 
 def test_half_precision_halves_the_file_and_tensors_that_nnunet_shares_are_stored_once(tmp_path):
     model = tmp_path / "model"
-    write_complete_model(model, trainer="nnUNetTrainer", network_class=PLAIN_UNET)
-    predictor = nnUNetPredictor(device=torch.device("cpu"))
-    from trained_model import DATASET_JSON
-
-    from nnunetv2_dualagg.inference.bundle import build_network, known_trainer
-
-    plans = json.loads((model / "plans.json").read_text())
-    content = {"plans": plans, "configuration": "3d_fullres", "dataset": DATASET_JSON}
-    network = build_network(content, known_trainer("nnUNetTrainer"))
-    checkpoint = torch.load(model / "fold_0/checkpoint_final.pth", weights_only=False)
-    torch.save({**checkpoint, "network_weights": network.state_dict()}, model / "fold_0/checkpoint_final.pth")
-    predictor.initialize_from_trained_model_folder(str(model), (0,))
+    (network,) = write_complete_model(model, trainer="nnUNetTrainer", network_class=PLAIN_UNET)
     single, half = (pack_model(model, tmp_path / f"{h}.safetensors", [0], half=h) for h in (False, True))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     assert single.stat().st_size - half.stat().st_size == pytest.approx(2 * parameters, rel=0.05)

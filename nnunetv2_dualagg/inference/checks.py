@@ -10,7 +10,7 @@ from nnunetv2_dualagg.inference.alignment import Alignment
 SAME = 0.999
 """Correlation above which two images are the same."""
 
-TAIL = 0.1
+TAIL = 0.05
 """By so much a histogram has to lean, relative to its width."""
 
 PLAUSIBLE_BRAIN = (350.0, 1500.0)

@@ -20,7 +20,7 @@ from nnunetv2_dualagg.inference.bundle import (
     known_trainer,
     read_bundle,
 )
-from nnunetv2_dualagg.inference.bundle_schema import CONTENT
+from nnunetv2_dualagg.inference.bundle_schema import CONTENT, one_line
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import new_directory, new_file
 
@@ -189,19 +189,20 @@ def _tensors(
     trainer = known_trainer(content["trainer"])
     if trainer is None:
         raise UserError(f"{folder} was trained with {content['trainer']}; a model file needs one of the known trainers")
-    canonical = set(canonical_names(build_network(content, trainer)).values())
+    network = build_network(content, trainer)
     tensors = {}
     for fold, checkpoint in zip(content["folds"], checkpoints, strict=True):
         if checkpoint["trainer_name"] != content["trainer"]:
             raise UserError(f"{folder}: fold {fold} is of {checkpoint['trainer_name']}, others of {content['trainer']}")
-        weights = checkpoint["network_weights"]
-        missing = canonical - weights.keys()
-        if missing:
+        try:
+            network.load_state_dict(checkpoint["network_weights"])  # also brings weights of earlier versions up to date
+        except RuntimeError as error:
             raise UserError(
-                f"{folder}: fold {fold} lacks {len(missing)} weights of its network, {min(missing)} for one"
-            )
-        for name in canonical:
-            tensor = weights[name].detach()
+                f"{folder}: the weights of fold {fold} do not fit the network: {one_line(error)}"
+            ) from error
+        state = network.state_dict()
+        for name in set(canonical_names(network).values()):
+            tensor = state[name].detach()
             tensor = tensor.half() if half and tensor.is_floating_point() else tensor
             tensors[f"fold_{fold}/{name}"] = tensor.contiguous().clone()
     return tensors
