@@ -1,5 +1,6 @@
 """The ready-made experiments: they can be read, and name trainers that exist."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,14 @@ import torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from trained_model import DATASET_JSON, plans
 
-from nnunetv2_dualagg import trainers
+from nnunetv2_dualagg import cli, trainers
 from nnunetv2_dualagg.planning.paper import PAPER_CONFIGURATION
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
 from nnunetv2_dualagg.workflow.config import read_config
 from nnunetv2_dualagg.workflow.estimate import epochs
 from nnunetv2_dualagg.workflow.experiment import Experiment
 
+needs_snakemake = pytest.mark.skipif(find_spec("snakemake") is None, reason="Snakemake (Python 3.11) is not installed")
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 
 
@@ -38,7 +40,29 @@ def test_datasets_are_named_as_the_converter_names_them():
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) >= 3
+    assert len(EXAMPLES) >= 7
+
+
+@needs_snakemake
+@pytest.mark.parametrize("file", [file for file in EXAMPLES if "bobs" in file.stem], ids=lambda file: file.stem)
+def test_infants_without_a_form_to_sign_dry_run(tmp_path, file, capsys):
+    """All jobs are found, once the data are at their places."""
+    text = file.read_text().replace("/data/", f"{tmp_path}/data/")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "config.yaml").write_text(text)
+    dataset = read_config(tmp_path / "work" / "config.yaml").dataset
+    folders = [folder for source in ("iseg", "bobs") for folder in (dataset.get(source) or {}).get("folders", [])]
+    for folder in [*folders, *(dataset[key] for key in ("images", "references") if dataset.get(key))]:
+        Path(folder).mkdir(parents=True)
+    assert cli.main(["workflow", "-o", str(tmp_path / "work")]) == 0
+    capsys.readouterr()
+    assert cli.main(["workflow", "-o", str(tmp_path / "work"), "--dry-run"]) == 0
+    jobs = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines() if len(line.split()) == 2)
+    methods = len(read_config(file).methods)
+    assert jobs["train"] == str(5 * methods)
+    assert jobs["convert"] == jobs["splits"] == jobs["compare_validation"] == "1"
+    assert jobs.get("compare", "0") == ("1" if "references" in dataset else "0")
+    assert jobs.get("predict", "0") == ("0" if dataset.get("images") is False else str(methods))
 
 
 def test_the_papers_length_is_that_of_its_trainer(tmp_path, monkeypatch):

@@ -40,12 +40,12 @@ def test_converts_iseg_2019_in_one_call(tmp_path, raw):
     assert description["labels"] == {"background": 0, "CSF": 1, "GM": 2, "WM": 3}
     assert (description["numTraining"], description["file_ending"]) == (2, ".nii.gz")
     assert table_of(dataset) == {
-        "iSeg_001": {"site": "MAP", "split": "training", "inferred": False},
-        "iSeg_010": {"site": "MAP", "split": "training", "inferred": False},
-        "iSeg_011": {"site": "MAP", "split": "validation", "inferred": False},
-        "iSeg_024": {"site": "BCP", "split": "testing", "inferred": True},
-        "iSeg_030": {"site": "Stanford", "split": "testing", "inferred": True},
-        "iSeg_035": {"site": "Emory", "split": "testing", "inferred": True},
+        "iSeg_001": {"site": "MAP", "split": "training", "inferred": False, "origin": "iSeg-2019"},
+        "iSeg_010": {"site": "MAP", "split": "training", "inferred": False, "origin": "iSeg-2019"},
+        "iSeg_011": {"site": "MAP", "split": "validation", "inferred": False, "origin": "iSeg-2019"},
+        "iSeg_024": {"site": "BCP", "split": "testing", "inferred": True, "origin": "iSeg-2019"},
+        "iSeg_030": {"site": "Stanford", "split": "testing", "inferred": True, "origin": "iSeg-2019"},
+        "iSeg_035": {"site": "Emory", "split": "testing", "inferred": True, "origin": "iSeg-2019"},
     }
 
 
@@ -121,8 +121,8 @@ def test_the_users_sites_go_before_the_inferred_ones(tmp_path, raw):
     folders, _ = write_iseg(tmp_path / "in", numbers=(1, 24, 30))
     (tmp_path / "sites.csv").write_text("subject,site\n24,Oslo\n")
     table = table_of(convert_iseg(folders, 219, sites=tmp_path / "sites.csv", num_processes=1))
-    assert table["iSeg_024"] == {"site": "Oslo", "split": "testing", "inferred": False}
-    assert table["iSeg_030"] == {"site": "Stanford", "split": "testing", "inferred": True}
+    assert table["iSeg_024"] == {"site": "Oslo", "split": "testing", "inferred": False, "origin": "iSeg-2019"}
+    assert table["iSeg_030"] == {"site": "Stanford", "split": "testing", "inferred": True, "origin": "iSeg-2019"}
 
 
 def test_several_calls_with_add_equal_one(tmp_path, raw):

@@ -5,7 +5,15 @@ from nnunetv2.utilities.crossval_split import generate_crossval_split
 from planning_data import set_folders, use_threads, write_dataset
 
 from nnunetv2_dualagg.cli import main
-from nnunetv2_dualagg.planning.splits import hold_out, leave_one_out, nnunet_default, trained_folds, write_splits
+from nnunetv2_dualagg.planning.splits import (
+    by_subject,
+    divided_subjects,
+    hold_out,
+    leave_one_out,
+    nnunet_default,
+    trained_folds,
+    write_splits,
+)
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.nnunet_folders import training_cases
 
@@ -49,6 +57,44 @@ def test_default_is_nnunets():
     assert nnunet_default(CASES[::-1]) == generate_crossval_split(CASES, seed=12345, n_splits=5)
 
 
+VISITS = {f"BOBs_{infant}_{age}mo": f"BOBs_{infant}" for infant in "ABCDEFG" for age in (3, 6)}
+
+
+@pytest.mark.parametrize("make", [by_subject, leave_one_out])
+def test_sessions_of_an_infant_are_on_the_same_side(make):
+    folds = make([*CASES, *VISITS], VISITS)  # iSeg's cases are a subject each
+    assert len(folds) == (5 if make is by_subject else 17)
+    assert divided_subjects(folds, VISITS) == []
+    assert sorted(case for fold in folds for case in fold["val"]) == sorted([*CASES, *VISITS])
+    for fold in folds:
+        assert sorted(fold["train"] + fold["val"]) == sorted([*CASES, *VISITS])
+
+
+def test_nnunets_folds_would_divide_infants():
+    assert divided_subjects(nnunet_default(list(VISITS)), VISITS)
+
+
+def test_by_subject_is_nnunets_default_where_each_has_one_case():
+    assert by_subject(CASES, {}) == nnunet_default(CASES)
+
+
+def test_by_subject_command(folders, file, capsys):
+    (folders.raw / NAME / "sites.json").write_text(
+        json.dumps({case: {"site": "BCP", "subject": f"infant_{i // 2}"} for i, case in enumerate(CASES)})
+    )
+    assert main(["splits", "-d", "1", "--by-subject"]) == 0
+    folds = json.loads(file.read_text())
+    assert [len(fold["val"]) for fold in folds] == [2] * 5
+    assert "both trained on" not in capsys.readouterr().out
+    assert main(["splits", "-d", "1", "--default", "--overwrite"]) == 0
+    assert "subjects are both trained on and validated with; --by-subject keeps" in capsys.readouterr().out
+    assert main(["splits", "-d", "1", "--holdout", "iSeg_001", "--overwrite"]) == 1
+    assert "iSeg_002 would be trained on, of the same subject; hold out all of infant_0" in capsys.readouterr().err
+    (folders.raw / NAME / "sites.json").unlink()
+    assert main(["splits", "-d", "1", "--by-subject", "--overwrite"]) == 1
+    assert f"{NAME} has no sites.json" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -56,6 +102,8 @@ def test_default_is_nnunets():
         (lambda: hold_out(CASES, ["iSeg_10"]), "no training case iSeg_10; expected some of iSeg_001"),
         (lambda: hold_out(CASES[:2], CASES[:2]), "all training cases are held out"),
         (lambda: nnunet_default(CASES[:4]), "expected at least 5"),
+        (lambda: by_subject(list(VISITS)[:8], VISITS), "there are 4 subjects; expected at least 5"),
+        (lambda: leave_one_out(list(VISITS)[:2], VISITS), "2 training cases of one subject; expected at least 2"),
     ],
 )
 def test_impossible_splits(make, sentence):

@@ -14,7 +14,7 @@ from nnunetv2_dualagg.workflow.config import parse_config, read_config
 def test_the_template_is_a_working_configuration(tmp_path):
     template = files("nnunetv2_dualagg.workflow") / "files" / "config.yaml"
     config = parse_config(yaml.safe_load(template.read_text()))
-    assert config.source == "phantom"
+    assert config.sources == ["phantom"]
     assert [method.model for method in config.methods] == [
         "nnUNetTrainer_1epoch__nnUNetPlans__3d_small",
         "nnUNetTrainerDualAgg_1epoch__nnUNetPlans__3d_small",
@@ -43,9 +43,17 @@ FAULTS = [
     (lambda c: c.update(seeds=[True]), r"seeds is \[True\]"),
     (lambda c: c.update(seed=[0]), "the file has the unknown key seed; expected some of dataset, methods"),
     (lambda c: c["dataset"].update(raw="Dataset001_X"), "dataset has phantom and raw; expected one of"),
-    (lambda c: c["dataset"].pop("phantom"), "dataset has no source; expected one of phantom, iseg, raw"),
+    (lambda c: c["dataset"].pop("phantom"), "dataset has no source; expected one of phantom, iseg, bobs, raw"),
     (lambda c: c["dataset"].update(id=1000), "dataset: id is 1000; expected a number of 1 to 999"),
-    (lambda c: c["dataset"].update(name="x"), "dataset has the unknown key name"),
+    (lambda c: c["dataset"].update(title="x"), "dataset has the unknown key title"),
+    (lambda c: c["dataset"].update(bobs={"folders": ["a"]}), "dataset has phantom and bobs; expected one of"),
+    (lambda c: c.update(dataset={"id": 1, "bobs": {}}), "dataset: bobs has the folders None; expected a list"),
+    (
+        lambda c: c.update(dataset={"id": 1, "iseg": {"folders": ["a"]}, "bobs": {"folders": ["b"]}}),
+        "dataset has iseg and bobs but no name; expected one",
+    ),
+    (lambda c: c.update(splits="by-subject", folds=[5]), "folds names 5, but these splits have the folds 0 to 4"),
+    (lambda c: c.update(tissues="GM"), "tissues is 'GM'; expected a list"),
     (lambda c: c.update(dataset={"raw": "/data/iSeg"}), "raw is /data/iSeg; expected a folder named like"),
     (lambda c: c.update(dataset={"id": 1, "iseg": {}}), "dataset: iseg has the folders None; expected a list"),
     (lambda c: c.update(dataset={"id": 1, "iseg": ["a"]}), r"dataset: iseg is \['a'\]; expected lines of 'key: value'"),
@@ -59,7 +67,7 @@ FAULTS = [
     (lambda c: c["methods"].update(a=c["methods"]["plain"]), "methods: a and plain are the same trainer"),
     (lambda c: c["methods"]["plain"].update(num_gpus=2), "num_gpus is 2, but device is cpu; expected cuda"),
     (lambda c: c["reduced_configurations"]["3d_tiny"].pop("batch_size"), "3d_tiny lacks batch_size"),
-    (lambda c: c.update(splits="leave_one_out"), "splits is leave_one_out; expected default, loso, a list"),
+    (lambda c: c.update(splits="leave_one_out"), "splits is leave_one_out; expected default, by-subject, loso, a list"),
     (lambda c: c.update(folds=[5]), "folds names 5, but these splits have the folds 0 to 4"),
     (lambda c: c.update(splits=["iSeg_010"], folds=[0, 1]), "folds names 1, but these splits have the folds 0 to 0"),
     (lambda c: c.update(ensembles={"plain": ["plain", "resenc"]}), "ensembles: plain is a method's name too"),

@@ -76,16 +76,20 @@ def test_commands_for_all_kinds_of_data(tmp_path):
     phantom = {"num_training": 6, "spacing": [1, 1, 2], "maps": "/some maps"}
     made = experiment(tmp_path, dataset={"id": 7, "phantom": phantom})
     assert made.phantom_options() == "--num_training 6 --spacing 1 1 2 -maps '/some maps'"
-    assert made.iseg_options() == "-sites phantom/sites.csv"
+    folders = "phantom/iSeg-2019-Training phantom/iSeg-2019-Testing phantom/iSeg-2019-Testing-labels"
+    convert = "{ nnUNetv2_dualagg convert_iseg -i"
+    assert made.convert_command(4) == f"{convert} {folders} -d 7 -sites phantom/sites.csv -np 4 --overwrite; }}"
     assert (made.dataset, made.number) == ("Dataset007_iSeg2019", 7)
 
     iseg = {"folders": ["/a b", "/c"], "year": 2017}
     made = experiment(tmp_path, dataset={"id": 7, "iseg": iseg})
-    assert (made.iseg_folders(), made.iseg_options()) == (["/a b", "/c"], "-year 2017")
+    assert made.source_folders() == ["/a b", "/c"]
+    assert made.convert_command(2) == f"{convert} '/a b' /c -d 7 -year 2017 -np 2 --overwrite; }}"
     assert (made.dataset, made.references()) == ("Dataset007_iSeg2017", None)
     assert made.targets()[:2] == ["predictions/seed_0/plain", "predictions/seed_1/plain"]
     unknown = experiment(tmp_path, dataset={"id": 7, "iseg": {"folders": ["/a"], "sites": "/s t.csv"}})
-    assert unknown.iseg_options() == "-sites '/s t.csv'"  # the converter recognises the year
+    # the converter recognises the year
+    assert unknown.convert_command(2) == f"{convert} /a -d 7 -sites '/s t.csv' -np 2 --overwrite; }}"
     made = experiment(tmp_path, dataset={"id": 7, "iseg": iseg, "images": False})  # training subjects only
     assert made.targets() == ["comparison_validation", "curves"]
 
@@ -98,11 +102,43 @@ def test_commands_for_all_kinds_of_data(tmp_path):
     assert made.targets() == ["comparison", "comparison_validation", "curves"]
 
 
+def test_infants_of_bobs_and_of_both(tmp_path):
+    bobs = {"folders": ["/BOBs"], "ages": [5, 6]}
+    made = experiment(tmp_path, dataset={"id": 221, "bobs": bobs}, splits="by-subject", folds=[4])
+    options = "-i /BOBs -d 221 -ages 5 6 -np 2"
+    assert made.convert_command(2) == f"{{ nnUNetv2_dualagg convert_bobs {options} --overwrite; }}"
+    assert made.dataset == "Dataset221_BOBs"
+    head = experiment(tmp_path, dataset={"id": 221, "bobs": bobs | {"keep_head": True}})
+    assert head.dataset == "Dataset221_BOBs_head"
+    assert "--keep-head" in head.convert_command(2)
+
+    made = experiment(tmp_path, dataset={"id": 230, "name": "Infants", "iseg": {"folders": ["/iSeg"]}, "bobs": bobs})
+    assert made.dataset == "Dataset230_Infants"
+    assert made.source_folders() == ["/iSeg", "/BOBs"]
+    assert made.convert_command(1) == (
+        "{ nnUNetv2_dualagg convert_iseg -i /iSeg -d 230 -n Infants -np 1 --overwrite && "
+        "nnUNetv2_dualagg convert_bobs -i /BOBs -d 230 -n Infants -ages 5 6 -np 1 --add; }"
+    )
+
+
+def test_references_of_another_dataset_bring_their_own_sites(tmp_path):
+    other = tmp_path / "raw" / "Dataset226_BOBs"
+    (other / "labelsTr").mkdir(parents=True)
+    dataset = {"id": 219, "iseg": {"folders": ["/iSeg"]}, "images": "i", "references": str(other / "labelsTr")}
+    made = experiment(tmp_path, dataset=dataset, tissues=["GM", "WM"])
+    assert made.sites() is None
+    (other / "sites.json").touch()
+    assert made.sites() == str(other / "sites.json")
+    assert made.tissue_options() == ["-tissues", "GM", "WM"]
+    assert experiment(tmp_path).tissue_options() == []
+
+
 @pytest.mark.parametrize(
     ("splits", "command"),
     [
         ("default", "nnUNetv2_dualagg splits -d 219 --default"),
         ("loso", "nnUNetv2_dualagg splits -d 219 --loso"),
+        ("by-subject", "nnUNetv2_dualagg splits -d 219 --by-subject"),
         (["iSeg_001", "iSeg_002"], "nnUNetv2_dualagg splits -d 219 --holdout iSeg_001 iSeg_002"),
         ("my.json", "cp my.json nnUNet_preprocessed/Dataset219_iSeg2019/splits_final.json"),
     ],

@@ -30,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="dataset.json; default: beside or above the references, or beside the predictions",
     )
+    parser.add_argument(
+        "-tissues",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="look at these only, such as GM WM, if references and models do not have all in common; default: all",
+    )
     parser.add_argument("-np", type=int, default=2, metavar="N", help="cases to work on at a time (default: 2)")
     parser.add_argument("--skip-missing", action="store_true", help="leave out cases that lack a file, and list them")
     parser.add_argument("--overwrite", action="store_true", help="replace the output folder if it exists")
@@ -47,6 +54,7 @@ def run(args: argparse.Namespace) -> None:
         sites=args.sites,
         images=args.images,
         dataset_json=args.djfile,
+        tissues=args.tissues,
         skip_missing=args.skip_missing,
         num_threads=args.np,
         overwrite=args.overwrite,

@@ -11,6 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-i", nargs="+", required=True, metavar="DIR", help="iSeg folders: training, validation, testing"
     )
     parser.add_argument("-d", type=int, metavar="ID", help="number of the new dataset, 1 to 999")
+    parser.add_argument("-n", metavar="NAME", help="name of the new dataset; default: iSeg2017 or iSeg2019")
     parser.add_argument("-year", type=int, choices=(2017, 2019), help="default: recognised")
     parser.add_argument("-split", choices=("training", "validation", "testing"), help="default: recognised")
     parser.add_argument("-modalities", nargs="+", choices=("T1", "T2"), default=["T1", "T2"], help="default: both")
@@ -41,5 +42,5 @@ def run(args: argparse.Namespace) -> int | None:
         return 1 if problems else 0
     if args.d is None:
         raise UserError("there is no dataset number; give one (-d)")
-    print(f"Wrote {convert_iseg(args.i, args.d, add=args.add, overwrite=args.overwrite, **options)}")
+    print(f"Wrote {convert_iseg(args.i, args.d, name=args.n, add=args.add, overwrite=args.overwrite, **options)}")
     return None

@@ -62,8 +62,8 @@ class Origin:
 
 def origin_of(path: Path, roots: Iterable[Path | str], default: Origin) -> Origin:
     """The origin of a file: what the nearest ``origin.json`` around it says, no further out than the given folders."""
-    tops = {Path(root).resolve() for root in roots}
-    for folder in path.resolve().parents:
+    tops = {Path(root).absolute() for root in roots}
+    for folder in path.absolute().parents:
         if (folder / ORIGIN_FILE).is_file():
             return Origin.read(folder / ORIGIN_FILE)
         if folder in tops:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from nnunetv2_dualagg.dataset_conversion.origin import Origin
 from nnunetv2_dualagg.simulation.anatomy import (
     Anatomy,
     bounding_box,
@@ -96,6 +97,7 @@ def write_phantom(
         subjects = list(_subjects(maps, num_training, num_testing, seed))
         for name in (TRAINING_FOLDER, TESTING_FOLDER, TESTING_LABELS_FOLDER):
             (folder / name).mkdir()
+            _origin(maps).write(folder / name)  # in each, since a converter may be given one of them alone
         write = partial(_write_subject, folder=folder, size=size, spacing=spacing, file_ending=file_ending)
         _for_each(write, subjects, processes)
         with open(folder / SITES_FILE, "w", newline="") as file:
@@ -145,6 +147,21 @@ def make_subject(
     before = [(available - n) // 2 for n, available in zip(extent, size, strict=True)]
     padding = [(b, available - n - b) for b, n, available in zip(before, extent, size, strict=True)]
     return {name: np.pad(image, padding) for name, image in (("T1", t1), ("T2", t2), ("label", label))}
+
+
+def _origin(maps: Path | None) -> Origin:
+    """What the phantom's files say of themselves, so that nobody takes them for iSeg's."""
+    words = "of infant size with synthetic isointense contrast; shows no infants"
+    if maps is not None:
+        as_maps = f"as the tissue maps that it was made from ({maps.name})"
+        return Origin("phantom", f"phantom: adult anatomy from tissue maps, {words}", as_maps, as_maps, "")
+    return Origin(
+        name="phantom",
+        description=f"phantom: the ICBM152 2009a average of adult brains, deformed, {words}",
+        licence="copyright McConnell Brain Imaging Centre, McGill University; may be passed on with this notice",
+        citation="Fonov, V., et al. (2011). Unbiased average age-appropriate atlases for pediatric studies.",
+        reference="https://doi.org/10.1016/j.neuroimage.2010.07.033",
+    )
 
 
 def _subjects(maps: Path | None, num_training: int, num_testing: int, seed: int) -> Iterator[Subject]:

@@ -132,13 +132,37 @@ def pair_name(path: Path) -> str:
     return str(path.with_suffix("")).lower()
 
 
-def save_nifti(voxels: np.ndarray, spacing: tuple[float, ...], path: Path) -> None:
-    """Write voxels, shape (x, y, z), as compressed NIfTI-1 in the stated orientation; spacing in mm.
+def in_las(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flip and exchange axes until they lead to left, anterior and superior, for files whose frame can be relied on.
+
+    Args:
+        voxels: shape (x, y, z).
+        affine: from voxels to mm in NIfTI's frame, (4, 4).
+
+    Returns:
+        The voxels in their new order, none changed, and the affine that goes with it.
+    """
+    change = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(affine), nib.orientations.axcodes2ornt(AXIS_CODES)
+    )
+    turned = nib.orientations.apply_orientation(voxels, change)
+    return turned, affine @ nib.orientations.inv_ornt_aff(change, voxels.shape)
+
+
+def save_nifti(voxels: np.ndarray, spacing: Sequence[float], path: Path, affine: np.ndarray | None = None) -> None:
+    """Write voxels, shape (x, y, z), as compressed NIfTI-1.
+
+    Args:
+        voxels: in the order of the stated orientation.
+        spacing: mm along x, y and z.
+        path: the file.
+        affine: from voxels to mm, where that is known; None centres the volume on the origin.
 
     Raises:
         OSError: the file cannot be written.
     """
-    affine = shape_zoom_affine(voxels.shape, spacing, x_flip=True)
+    if affine is None:
+        affine = shape_zoom_affine(voxels.shape, spacing, x_flip=True)
     image = nib.Nifti1Image(voxels, affine)
     image.set_sform(affine, code="aligned")
     image.set_qform(affine, code="aligned")

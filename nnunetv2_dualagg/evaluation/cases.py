@@ -1,7 +1,7 @@
 """What is compared: labels, cases and sites."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ class Labels:
     Attributes:
         tissues: foreground name -> the label values that belong to it (several for a region).
         ignore: the label value of voxels to leave out, or None.
+        ignored_may_be: the label values that such a voxel may have in truth, if ``dataset.json`` says so as that of
+            ``convert_bobs`` does. It is then left out for these only; any other tissue that is found there is wrong.
         channels: the names of the image channels, in nnU-Net's order.
         file_ending: such as ``.nii.gz``.
         content: the whole ``dataset.json``, for nnU-Net's choice of reader.
@@ -28,12 +30,51 @@ class Labels:
     channels: tuple[str, ...]
     file_ending: str
     content: Mapping[str, Any] = field(repr=False)
+    ignored_may_be: frozenset[int] | None = None
 
     @property
     def known_values(self) -> set[int]:
-        """Every label value that a segmentation may hold."""
-        values = {0} | {value for values in self.tissues.values() for value in values}
-        return values if self.ignore is None else values | {self.ignore}
+        """Every label value that a segmentation may hold, also of tissues that are not looked at."""
+        values = (value if isinstance(value, list) else [value] for value in self.content["labels"].values())
+        return {0, *(value for several in values for value in several)}
+
+    def only(self, tissues: Sequence[str]) -> "Labels":
+        """The same, of some tissues.
+
+        Raises:
+            UserError: ``dataset.json`` has no such tissue.
+        """
+        if unknown := [name for name in tissues if name not in self.tissues]:
+            raise UserError(f"there is no tissue {unknown[0]}; expected some of {', '.join(self.tissues)}")
+        return replace(self, tissues={name: values for name, values in self.tissues.items() if name in tissues})
+
+    def to_measure(self, tissue: str, reference: np.ndarray) -> np.ndarray:
+        """The voxels in which a tissue is measured, a boolean array.
+
+        Args:
+            tissue: its name.
+            reference: label values of any shape.
+        """
+        if self.ignore is None:
+            return np.ones(reference.shape, bool)
+        known = self.ignored_may_be is not None and self.ignored_may_be.isdisjoint(self.tissues[tissue])
+        return np.ones(reference.shape, bool) if known else reference != self.ignore
+
+    def wrong(self, values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """Where a segmentation is wrong in one of the tissues, a boolean array.
+
+        Args:
+            values: its label values.
+            reference: label values of the same shape.
+        """
+        found = self.paint(values)
+        differs = found != self.paint(reference)
+        if self.ignore is None:
+            return differs
+        impossible = False
+        if self.ignored_may_be is not None:
+            impossible = (found > 0) & ~np.isin(values, list(self.ignored_may_be))
+        return np.where(reference == self.ignore, impossible, differs)
 
     def paint(self, array: np.ndarray) -> np.ndarray:
         """Number the tissues for a picture.
@@ -87,7 +128,13 @@ def load_labels(file: Path) -> Labels:
     if not tissues:
         raise UserError(f"{file} declares no foreground label, expected at least one besides background")
     channels = tuple(content.get("channel_names", {}).values())
-    return Labels(tissues, content["labels"].get("ignore"), channels, content["file_ending"], content)
+    ignore, may_be = content["labels"].get("ignore"), content.get("ignored_may_be")
+    if may_be is not None:
+        if unknown := [name for name in may_be if name not in content["labels"]]:
+            raise UserError(f"{file} says ignored_may_be: {unknown[0]}; expected some of its labels")
+        given = (content["labels"][name] for name in may_be)
+        may_be = frozenset(value for one in given for value in (one if isinstance(one, list) else [one]))
+    return Labels(tissues, ignore, channels, content["file_ending"], content, may_be)
 
 
 def find_dataset_json(reference: Path, predictions: Mapping[str, Sequence[Path]]) -> Path:

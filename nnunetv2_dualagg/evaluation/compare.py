@@ -61,6 +61,7 @@ def compare(
     sites: Path | None = None,
     images: Path | None = None,
     dataset_json: Path | None = None,
+    tissues: Sequence[str] = (),
     skip_missing: bool = False,
     num_threads: int = 2,
     overwrite: bool = False,
@@ -78,6 +79,8 @@ def compare(
         sites: ``sites.json`` as written by ``convert_iseg``; None puts all cases in one site.
         images: folder of images ``CASE_0000.nii.gz`` to show below the segmentations.
         dataset_json: nnU-Net's ``dataset.json``; None looks beside and above the references and in the predictions.
+        tissues: the tissues to look at, where the others do not mean the same in reference and predictions; all if none
+            is given.
         skip_missing: leave out the cases that lack a file instead of raising.
         num_threads: how many cases to measure at a time.
         overwrite: replace ``output`` if it is an earlier comparison.
@@ -91,6 +94,7 @@ def compare(
     runs = {name: [folders] if isinstance(folders, Path) else list(folders) for name, folders in predictions.items()}
     _check_output(output, overwrite)
     labels = load_labels(dataset_json or find_dataset_json(reference, runs))
+    labels = labels.only(tissues) if tissues else labels
     cases, skipped = find_cases(reference, runs, labels, sites, images, skip_missing)
     measured = measure(cases, labels, num_threads)
     scores = scores_table(measured)

@@ -1,7 +1,7 @@
 """Splits of the training cases, in nnU-Net's ``splits_final.json``."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
@@ -18,22 +18,33 @@ Splits = list[dict[str, list[str]]]
 _TRACES = ("checkpoint_*.pth", "progress.png", "training_log_*.txt")
 
 
-def leave_one_out(cases: Sequence[str]) -> Splits:
-    """One fold a case, in sorted order: that case for validation, all others for training.
+def leave_one_out(cases: Sequence[str], subjects: Mapping[str, str] | None = None) -> Splits:
+    """One fold a subject, in sorted order: its cases for validation, all others for training.
+
+    Args:
+        cases: the training cases.
+        subjects: case -> subject, for those that are not all of their subject.
 
     Raises:
-        UserError: fewer than two cases.
+        UserError: fewer than two subjects.
     """
-    if len(cases) < 2:
-        raise UserError(f"there are {len(cases)} training cases; expected at least 2 to leave one out")
-    return [fold for case in sorted(cases) for fold in hold_out(cases, [case])]
+    groups = _groups(cases, subjects)
+    if len(groups) < 2:
+        what = "cases" if len(groups) == len(cases) else "cases of one subject"
+        raise UserError(f"there are {len(cases)} training {what}; expected at least 2 to leave one out")
+    return [fold for _, group in sorted(groups.items()) for fold in hold_out(cases, group)]
 
 
-def hold_out(cases: Sequence[str], validation: Sequence[str]) -> Splits:
+def hold_out(cases: Sequence[str], validation: Sequence[str], subjects: Mapping[str, str] | None = None) -> Splits:
     """A single fold with the given cases for validation and all others for training.
 
+    Args:
+        cases: the training cases.
+        validation: some of them.
+        subjects: case -> subject, for those that are not all of their subject.
+
     Raises:
-        UserError: a case is unknown, or none is left for training.
+        UserError: a case is unknown, none is left for training, or a subject would be on both sides.
     """
     unknown = sorted(set(validation) - set(cases))
     if unknown:
@@ -41,7 +52,49 @@ def hold_out(cases: Sequence[str], validation: Sequence[str]) -> Splits:
     training = sorted(set(cases) - set(validation))
     if not training:
         raise UserError("all training cases are held out; expected at least one to train on")
-    return [{"train": training, "val": sorted(set(validation))}]
+    fold = {"train": training, "val": sorted(set(validation))}
+    if divided := divided_subjects([fold], subjects):
+        others = sorted(case for case in training if subjects and subjects.get(case) == divided[0])
+        raise UserError(f"{', '.join(others)} would be trained on, of the same subject; hold out all of {divided[0]}")
+    return [fold]
+
+
+def by_subject(cases: Sequence[str], subjects: Mapping[str, str]) -> Splits:
+    """Five folds as nnU-Net's, but of subjects: all cases of a subject are on the same side.
+
+    Where each subject has one case, and its name sorts as the case's, these are nnU-Net's own folds.
+
+    Args:
+        cases: the training cases.
+        subjects: case -> subject; a case that is not there is all of its subject.
+
+    Raises:
+        UserError: fewer than five subjects.
+    """
+    groups = _groups(cases, subjects)
+    if len(groups) < 5:
+        raise UserError(f"there are {len(groups)} subjects; expected at least 5 for five folds")
+    folds = nnunet_default(list(groups))
+    return [{part: sorted(c for s in fold[part] for c in groups[s]) for part in ("train", "val")} for fold in folds]
+
+
+def divided_subjects(splits: Splits, subjects: Mapping[str, str] | None) -> list[str]:
+    """The subjects that a fold both trains on and validates with, sorted."""
+    subjects = subjects or {}
+    found = set()
+    for fold in splits:
+        training, validation = (
+            {subjects[case] for case in fold[part] if case in subjects} for part in ("train", "val")
+        )
+        found |= training & validation
+    return sorted(found)
+
+
+def _groups(cases: Sequence[str], subjects: Mapping[str, str] | None) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for case in sorted(cases):
+        groups.setdefault((subjects or {}).get(case, case), []).append(case)
+    return groups
 
 
 def nnunet_default(cases: Sequence[str]) -> Splits:

@@ -8,6 +8,10 @@ from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_dataset
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.json import read_json
+
+SITES_FILE = "sites.json"
+"""In a raw dataset that was converted by this package: what is known of each case."""
 
 
 def required_folder(variable: _EnvPath) -> Path:
@@ -61,6 +65,25 @@ def training_cases(name: str) -> list[str]:
         raise UserError(f"the training cases of {name} are unknown: {labels} does not exist, nor is it in nnUNet_raw")
     ending = json.loads((preprocessed / "dataset.json").read_text())["file_ending"]
     return sorted(file.name.removesuffix(ending) for file in labels.iterdir() if file.name.endswith(ending))
+
+
+def case_subjects(name: str) -> dict[str, str] | None:
+    """Case -> subject, of the cases whose subject may have others; None if no ``sites.json`` tells.
+
+    Args:
+        name: the dataset's full name; ``sites.json`` is looked for in nnUNet_raw.
+
+    Raises:
+        UserError: the file is no JSON, or another one.
+    """
+    file = Path(nnUNet_raw.require()) / name / SITES_FILE if nnUNet_raw.is_set() else None
+    if file is None or not file.is_file():
+        return None
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise UserError(f'{file} holds a {type(content).__name__}; expected {{"case": {{"site": "name"}}}}')
+    entries = {case: entry for case, entry in content.items() if isinstance(entry, dict)}
+    return {case: str(entry["subject"]) for case, entry in entries.items() if "subject" in entry}
 
 
 def _folders() -> str:

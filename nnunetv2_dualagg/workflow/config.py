@@ -18,7 +18,10 @@ PLANNERS = {
 }
 """Plans -> the command that writes them; the dataset's number comes behind it."""
 
-SOURCES = ("phantom", "iseg", "raw")
+SOURCES = ("phantom", "iseg", "bobs", "raw")
+CONVERTED = ("iseg", "bobs")
+"""Sources that are converted, alone or together."""
+SPLITS = ("default", "by-subject", "loso")
 DEVICES = ("cuda", "cpu", "mps")
 THREADS = {"prepare": 4, "train": 12, "predict": 4, "compare": 4}
 CASCADE = "3d_cascade_fullres"
@@ -67,11 +70,12 @@ class Config:
     test_time_augmentation: bool = True
     threads: Mapping[str, int] = field(default_factory=dict)
     benchmark: str | None = None
+    tissues: list[str] = field(default_factory=list)
 
     @property
-    def source(self) -> str:
-        """phantom, iseg or raw."""
-        return next(source for source in SOURCES if self.dataset.get(source) is not None)
+    def sources(self) -> list[str]:
+        """phantom, raw, or one or both of iseg and bobs."""
+        return [source for source in SOURCES if self.dataset.get(source) is not None]
 
 
 def read_config(file: Path) -> Config:
@@ -126,14 +130,15 @@ def _numbers(value: Any, key: str) -> tuple[int, ...]:
 
 def _check_dataset(config: Config) -> None:
     dataset = mapping(config.dataset, "dataset")
-    unknown = [key for key in dataset if key not in (*SOURCES, "id", "references", "images")]
-    if unknown:
-        raise UserError(
-            f"dataset has the unknown key {unknown[0]}; expected id, phantom, iseg, raw, images, references"
-        )
-    given = [source for source in SOURCES if dataset.get(source) is not None]
-    if len(given) != 1:
-        raise UserError(f"dataset has {' and '.join(given) or 'no source'}; expected one of {', '.join(SOURCES)}")
+    known = ("id", "name", *SOURCES, "images", "references")
+    if unknown := [key for key in dataset if key not in known]:
+        raise UserError(f"dataset has the unknown key {unknown[0]}; expected {', '.join(known)}")
+    given = config.sources
+    if len(given) != 1 and given != list(CONVERTED):
+        found = " and ".join(given) or "no source"
+        raise UserError(f"dataset has {found}; expected one of {', '.join(SOURCES)}, or iseg and bobs")
+    if given == list(CONVERTED) and not dataset.get("name"):
+        raise UserError("dataset has iseg and bobs but no name; expected one for the dataset of both, such as Infants")
     if given[0] == "raw":
         if not re.fullmatch(r"Dataset\d{3}_\w.*", Path(str(dataset["raw"])).name):
             raise UserError(f"dataset: raw is {dataset['raw']}; expected a folder named like Dataset123_Name")
@@ -141,9 +146,11 @@ def _check_dataset(config: Config) -> None:
         raise UserError(f"dataset: id is {dataset.get('id')}; expected a number of 1 to 999 for the new dataset")
     if given[0] == "phantom":
         mapping(dataset["phantom"], "dataset: phantom")
-    folders = mapping(dataset["iseg"], "dataset: iseg").get("folders") if given[0] == "iseg" else ["unused"]
-    if not (isinstance(folders, list) and folders):
-        raise UserError(f"dataset: iseg has the folders {folders!r}; expected a list of iSeg folders")
+    for source in CONVERTED:
+        if source in given:
+            folders = mapping(dataset[source], f"dataset: {source}").get("folders")
+            if not (isinstance(folders, list) and folders):
+                raise UserError(f"dataset: {source} has the folders {folders!r}; expected a list of folders of it")
 
 
 def _check_methods(config: Config) -> None:
@@ -169,9 +176,10 @@ def _check_methods(config: Config) -> None:
 
 def _check_splits(config: Config) -> None:
     splits = config.splits
-    if isinstance(splits, str) and splits not in ("default", "loso") and not splits.endswith(".json"):
-        raise UserError(f"splits is {splits}; expected default, loso, a list of cases or a file ending in .json")
-    available = 5 if splits == "default" else 1 if isinstance(splits, list) else None
+    if isinstance(splits, str) and splits not in SPLITS and not splits.endswith(".json"):
+        names = ", ".join(SPLITS)
+        raise UserError(f"splits is {splits}; expected {names}, a list of cases or a file ending in .json")
+    available = 5 if splits in ("default", "by-subject") else 1 if isinstance(splits, list) else None
     if available is not None and max(config.folds) >= available:
         raise UserError(f"folds names {max(config.folds)}, but these splits have the folds 0 to {available - 1}")
 

@@ -4,13 +4,29 @@ All paths are relative to the workflow's folder, in which Snakemake works, unles
 """
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_dualagg.utils.nnunet_folders import SITES_FILE
 from nnunetv2_dualagg.workflow.config import PLANNERS, Config, Method
 
 SHARED = ("2d", "3d_fullres")  # all planners use the data of nnU-Net's default plans for these
 INHERIT_FULLRES = ("3d_paper",)
+
+
+def _iseg_options(options: Mapping[str, Any]) -> list[Any]:
+    """Options of ``convert_iseg``. A year that is not given is left to it: it must not take 2017 for 2019."""
+    return [word for name in ("year", "sites") if options.get(name) for word in (f"-{name}", options[name])]
+
+
+def _bobs_options(options: Mapping[str, Any]) -> list[Any]:
+    """Options of ``convert_bobs``."""
+    ages = ["-ages", *options["ages"]] if options.get("ages") else []
+    return [*ages, *(["--keep-head"] if options.get("keep_head") else [])]
+
+
+_CONVERT = {"iseg": _iseg_options, "bobs": _bobs_options}
 
 
 class Data:
@@ -31,10 +47,25 @@ class Data:
     @property
     def dataset(self) -> str:
         """The dataset's full name."""
-        if self.config.source == "raw":
+        if self.is_raw:
             return Path(self.config.dataset["raw"]).name
-        year = self.config.dataset["iseg"].get("year", 2019) if self.config.source == "iseg" else 2019
-        return f"Dataset{self.config.dataset['id']:03d}_iSeg{year}"
+        return f"Dataset{self.config.dataset['id']:03d}_{self.config.dataset.get('name') or self._usual_name()}"
+
+    def _usual_name(self) -> str:
+        """The name that the converter gives the dataset."""
+        if self.config.sources == ["bobs"]:
+            return "BOBs_head" if self.config.dataset["bobs"].get("keep_head") else "BOBs"
+        return f"iSeg{(self.config.dataset.get('iseg') or {}).get('year', 2019)}"
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the dataset is there already."""
+        return self.config.sources == ["raw"]
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether the dataset is made of a phantom."""
+        return self.config.sources == ["phantom"]
 
     @property
     def number(self) -> int:
@@ -44,11 +75,11 @@ class Data:
     @property
     def raw(self) -> Path:
         """The raw dataset."""
-        return Path(self.config.dataset["raw"]) if self.config.source == "raw" else Path("nnUNet_raw") / self.dataset
+        return Path(self.config.dataset["raw"]) if self.is_raw else Path("nnUNet_raw") / self.dataset
 
     def raw_ready(self) -> str:
         """What is there once the raw dataset is."""
-        return str(self.raw / "dataset.json") if self.config.source == "raw" else "done/convert"
+        return str(self.raw / "dataset.json") if self.is_raw else "done/convert"
 
     @property
     def preprocessed(self) -> Path:
@@ -62,17 +93,25 @@ class Data:
             words += ["-maps" if key == "maps" else f"--{key}", *(value if isinstance(value, list) else [value])]
         return shlex.join(map(str, words))
 
-    def iseg_folders(self) -> list[str]:
-        """What ``convert_iseg`` converts."""
-        if self.config.source == "phantom":
+    def source_folders(self) -> list[str]:
+        """What is converted."""
+        if self.is_phantom:
             return [f"phantom/iSeg-2019-{part}" for part in ("Training", "Testing", "Testing-labels")]
-        return [str(folder) for folder in self.config.dataset["iseg"]["folders"]]
+        return [str(folder) for source in self.config.sources for folder in self.config.dataset[source]["folders"]]
 
-    def iseg_options(self) -> str:
-        """Options of ``convert_iseg``. A year that is not given is left to it: it must not take 2017 for 2019."""
-        given = {"sites": "phantom/sites.csv"} if self.config.source == "phantom" else self.config.dataset["iseg"]
-        words = ((f"-{name}", str(given[name])) for name in ("year", "sites") if given.get(name))
-        return shlex.join(word for pair in words for word in pair)
+    def convert_command(self, processes: int) -> str:
+        """The command that makes the raw dataset; two of them for a dataset of both sources."""
+        if self.is_phantom:
+            given = {"iseg": {"folders": self.source_folders(), "sites": "phantom/sites.csv"}}
+        else:
+            given = {source: self.config.dataset[source] for source in self.config.sources}
+        commands = []
+        for source, options in given.items():
+            words = ["nnUNetv2_dualagg", f"convert_{source}", "-i", *options["folders"], "-d", self.number]
+            words += ["-n", self.config.dataset["name"]] if self.config.dataset.get("name") else []
+            words += [*_CONVERT[source](options), "-np", processes, "--add" if commands else "--overwrite"]
+            commands.append(shlex.join(map(str, words)))
+        return f"{{ {' && '.join(commands)}; }}"
 
     def splits_command(self) -> str:
         """The command that makes ``splits_final.json``."""
@@ -91,13 +130,14 @@ class Data:
         given = self.config.dataset.get("references")
         if given:
             return str(given)
-        made = self.config.source == "phantom"
-        return str(self.raw / "labelsTs") if made or (self.root / self.raw / "labelsTs").is_dir() else None
+        return str(self.raw / "labelsTs") if self.is_phantom or (self.root / self.raw / "labelsTs").is_dir() else None
 
     def sites(self) -> str | None:
-        """``sites.json``, if the dataset has one."""
-        converted = self.config.source != "raw" or (self.root / self.raw / "sites.json").is_file()
-        return str(self.raw / "sites.json") if converted else None
+        """``sites.json`` of the predicted images, if there is one: it lies above the references."""
+        given = self.config.dataset.get("references")
+        file = Path(given).parent / SITES_FILE if given else self.raw / SITES_FILE
+        there = (not given and not self.is_raw) or (self.root / file).is_file()
+        return str(file) if there else None
 
     def planning_command(self, plans: str) -> str:
         """The command that writes plans."""

@@ -107,6 +107,10 @@ class Experiment(Data):
         """What all trainings write."""
         return [self.trained(*training) for training in self.trainings()]
 
+    def tissue_options(self) -> list[str]:
+        """Options of ``compare`` for predictions of other data; in the validation all tissues count."""
+        return ["-tissues", *self.config.tissues] if self.config.tissues else []
+
     def targets(self) -> list[str]:
         """What the workflow is for."""
         predicted = [] if self.config.dataset.get("images") is False else self.all_predicted()

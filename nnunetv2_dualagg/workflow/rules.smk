@@ -38,7 +38,7 @@ localrules:
     splits,
 
 
-if experiment.config.source == "phantom":
+if experiment.is_phantom:
 
     rule phantom:
         output:
@@ -52,21 +52,20 @@ if experiment.config.source == "phantom":
             "nnUNetv2_dualagg phantom -o phantom {params.options} -np {threads} --overwrite &> {log}"
 
 
-if experiment.config.source != "raw":
+if not experiment.is_raw:
 
     rule convert:
         input:
-            ancient("done/phantom" if experiment.config.source == "phantom" else experiment.iseg_folders()),
+            ancient("done/phantom" if experiment.is_phantom else experiment.source_folders()),
         output:
             touch("done/convert"),
         log:
             "logs/convert.log",
         params:
-            folders=experiment.iseg_folders(),
-            options=experiment.iseg_options(),
+            command=lambda w, threads: experiment.convert_command(threads),
         threads: THREADS["prepare"]
         shell:
-            "nnUNetv2_dualagg convert_iseg -i {params.folders:q} {params.options} -d {D} -np {threads} --overwrite &> {log}"
+            "{params.command} &> {log}"
 
 
 rule fingerprint:
@@ -210,10 +209,12 @@ rule compare:
         predictions=pairs(experiment.predictions()),
         references=experiment.references(),
         sites=["-sites", experiment.sites()] if experiment.sites() else [],
+        tissues=experiment.tissue_options(),
         images=experiment.images(),
     threads: THREADS["compare"]
     shell:
         "nnUNetv2_dualagg compare -ref {params.references:q} {params.sites:q} -images {params.images:q} -o {output}"
+        " {params.tissues:q}"
         " -np {threads} -pred {params.predictions} &> {log}"
 
 

@@ -1,10 +1,11 @@
 """Find the files of Baby Open Brains and sort them by session, wherever the user has put them."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nnunetv2_dualagg.dataset_conversion.folders import visible_files
 from nnunetv2_dualagg.utils.errors import UserError
 
 AGES = range(1, 9)  # months
@@ -59,7 +60,7 @@ def find_sessions(folders: Iterable[Path | str], ages: Iterable[int] | None = No
     folders = [Path(folder) for folder in folders]
     sessions: dict[tuple[str, int], Session] = {}
     problems = []
-    for path in _visible_files(folders):
+    for _, path in visible_files(folders, "Baby Open Brains"):
         if found := session_file(path.name):
             subject, age, kind = found
             session = sessions.setdefault((subject, age), Session(subject, age))
@@ -80,18 +81,3 @@ def find_sessions(folders: Iterable[Path | str], ages: Iterable[int] | None = No
 
 def _months(ages: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(ages)))
-
-
-def _visible_files(folders: list[Path]) -> Iterator[Path]:
-    """Each file once, in a fixed order."""
-    seen = set()
-    for root in folders:
-        if not root.is_dir():
-            found = "a file" if root.exists() else "nothing there"
-            raise UserError(f"{root}: found {found}; expected a folder of Baby Open Brains (unzip archives first)")
-        for path in sorted(root.rglob("*")):
-            parts = path.relative_to(root).parts
-            if path.is_dir() or path.resolve() in seen or any(p.startswith((".", "__MACOSX")) for p in parts):
-                continue
-            seen.add(path.resolve())
-            yield path

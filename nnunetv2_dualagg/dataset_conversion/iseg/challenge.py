@@ -9,11 +9,32 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nnunetv2_dualagg.dataset_conversion.iseg.layout import Subject
+from nnunetv2_dualagg.dataset_conversion.origin import Origin
 from nnunetv2_dualagg.utils.errors import UserError
 
 TISSUES = {"background": 0, "CSF": 1, "GM": 2, "WM": 3}
 # The values in the label files for background, CSF, GM and WM, by the year that uses them.
 CODINGS = {2019: (0, 1, 2, 3), 2017: (0, 10, 150, 250)}
+ORIGINS = {
+    year: Origin(
+        name=f"iSeg-{year}",
+        description=f"iSeg-{year}, 6-month infant brain MRI",
+        licence="by the challenge's own terms; must not be passed on",
+        citation=citation,
+        reference=f"https://iseg{year}.web.unc.edu",
+    )
+    for year, citation in {
+        2017: (
+            "Wang, L., et al. (2019). Benchmark on automatic six-month-old infant brain segmentation algorithms: the "
+            "iSeg-2017 challenge. IEEE Transactions on Medical Imaging 38(9)."
+        ),
+        2019: (
+            "Sun, Y., et al. (2021). Multi-site infant brain segmentation algorithms: the iSeg-2019 challenge. IEEE "
+            "Transactions on Medical Imaging 40(5)."
+        ),
+    }.items()
+}
+"""What holds for the challenge's own files. A phantom says of itself that it is something else."""
 # The last subject number of each split and of each testing site.
 _LAST_OF_SPLIT = {
     2017: {"training": 10, "testing": 23},

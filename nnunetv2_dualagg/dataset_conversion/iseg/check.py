@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunetv2_dualagg.dataset_conversion.checks import check_intensities, check_same_grid
 from nnunetv2_dualagg.dataset_conversion.iseg.challenge import CODINGS, TISSUES
 from nnunetv2_dualagg.dataset_conversion.iseg.layout import Subject
 from nnunetv2_dualagg.dataset_conversion.volumes import Volume, listed, open_volume, recode
@@ -57,12 +58,12 @@ def read_image(subject: Subject, kind: str, grid: Grid | None) -> Image:
     """
     volume = open_volume(subject.files[kind])
     if grid:
-        _check_header(volume, grid.volume)
+        check_same_grid(volume, grid.volume)
     image = Image(volume, volume.read())
     if kind == "label":
         image.voxels, image.coding = _decode(image.voxels, volume.path)
     else:
-        _check_intensities(image.voxels, volume.path)
+        check_intensities(image.voxels, volume.path)
     if grid:
         image.overlap = _check_overlap(image, grid)
     return image
@@ -75,21 +76,6 @@ def mixed_codings(labels: dict[Path, int]) -> str | None:
         return None
     found = " but ".join(f"{path} holds {_words(CODINGS[year])}" for year, path in sorted(files.items()))
     return f"{found}; expected the same label values in all files"
-
-
-def _check_header(volume: Volume, first: Volume) -> None:
-    if volume.shape != first.shape:
-        raise UserError(f"{volume.path} has shape {volume.shape}; expected {first.shape} as {first.path.name}")
-    if not np.allclose(volume.spacing, first.spacing, rtol=1e-3):
-        found, expected = (tuple(round(mm, 4) for mm in v.spacing) for v in (volume, first))
-        raise UserError(f"{volume.path} has spacing {found} mm; expected {expected} mm as {first.path.name}")
-
-
-def _check_intensities(voxels: np.ndarray, path: Path) -> None:
-    if not np.isfinite(voxels).all():
-        raise UserError(f"{path} holds NaN or infinite values; expected intensities")
-    if not voxels.any():
-        raise UserError(f"{path} holds nothing but zeros; expected intensities")
 
 
 def _decode(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, int]:

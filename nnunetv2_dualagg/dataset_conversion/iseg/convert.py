@@ -3,17 +3,19 @@
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nnunetv2_dualagg.dataset_conversion.iseg.cases import MODALITIES, Case, read_data_set
-from nnunetv2_dualagg.dataset_conversion.iseg.challenge import TISSUES
+from nnunetv2_dualagg.dataset_conversion.iseg.challenge import ORIGINS, TISSUES
 from nnunetv2_dualagg.dataset_conversion.iseg.check import Grid, mixed_codings, read_image
+from nnunetv2_dualagg.dataset_conversion.origin import Origin, origin_of
 from nnunetv2_dualagg.dataset_conversion.raw_dataset import (
+    Description,
     image_file,
     label_file,
     merge_sites,
     new_raw_dataset,
     target_folder,
-    write_description,
 )
 from nnunetv2_dualagg.dataset_conversion.volumes import save_nifti
 from nnunetv2_dualagg.utils.errors import UserError
@@ -28,6 +30,7 @@ def convert_iseg(
     split: str | None = None,
     modalities: Sequence[str] = MODALITIES,
     sites: Path | str | None = None,
+    name: str | None = None,
     add: bool = False,
     overwrite: bool = False,
     num_processes: int = 2,
@@ -44,6 +47,7 @@ def convert_iseg(
         split: "training", "validation" or "testing" for all subjects; None to recognise it.
         modalities: ("T1",) or ("T2",) for a dataset of one channel, whose name then ends with it.
         sites: CSV with the columns subject,site that goes before the sites inferred from the subject numbers.
+        name: of the dataset, after its number; None for iSeg20XX.
         add: put the subjects into an existing dataset of the same name and channels.
         overwrite: replace an existing dataset of the same name.
         num_processes: cases converted at the same time; a worker takes less than three volumes of memory.
@@ -55,33 +59,34 @@ def convert_iseg(
         UserError: see ``docs/iseg.md`` for all that is refused; then nothing has been written.
         OSError: a file cannot be read or written; then nothing has been written either.
     """
-    modalities = [kind for kind in MODALITIES if kind in modalities]
+    modalities, folders = [kind for kind in MODALITIES if kind in modalities], list(folders)
     data = read_data_set(folders, year, split, modalities, sites)
     if data.problems:
         raise UserError(data.problems[0])
-    name = f"iSeg{data.year}" if len(modalities) > 1 else f"iSeg{data.year}_{modalities[0]}"
+    name = name or (f"iSeg{data.year}" if len(modalities) > 1 else f"iSeg{data.year}_{modalities[0]}")
+    origins = {case.subject.case: _origin(case, folders, data.year) for case in data.cases}
     target = target_folder(dataset_id, name, add, overwrite)
     with new_raw_dataset(target, add, overwrite) as folder:
-        entries = {
-            case.subject.case: {"site": case.site, "split": case.split, "inferred": case.inferred}
-            for case in data.cases
-        }
-        table = merge_sites(folder, entries)
+        description = Description(name, modalities, TISSUES, list(dict.fromkeys(origins.values())), ["convert_iseg"])
+        description = description.joined(folder)
+        table = merge_sites(
+            folder, {case.subject.case: _entry(case, origins[case.subject.case]) for case in data.cases}
+        )
         codings = run_parallel(partial(_convert_case, folder, modalities), data.cases, num_processes)
         if problem := mixed_codings({path: year for case in codings for path, year in case.items()}):
             raise UserError(problem)
-        write_description(
-            folder,
-            table,
-            channels=modalities,
-            labels=dict(TISSUES),
-            dataset_name=name,
-            reference=f"https://iseg{data.year}.web.unc.edu",
-            description=f"iSeg-{data.year}, 6-month infant brain MRI; order of the voxels as released, orientation LAS",
-            license="by the challenge's own terms; must not be passed on",
-            converted_by="nnunetv2_dualagg convert_iseg",
-        )
+        description.write(folder, table)
     return target
+
+
+def _origin(case: Case, folders: Sequence[Path | str], year: int) -> Origin:
+    """What the folder around a subject's files says; without that, they are taken for the challenge's own."""
+    return origin_of(next(iter(case.subject.files.values())), folders, ORIGINS[year])
+
+
+def _entry(case: Case, origin: Origin) -> dict[str, Any]:
+    """The case in ``sites.json``."""
+    return {"site": case.site, "split": case.split, "inferred": case.inferred, "origin": origin.name}
 
 
 def _convert_case(folder: Path, modalities: Sequence[str], case: Case) -> dict[Path, int]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nnunetv2_dualagg.dataset_conversion.folders import visible_files
 from nnunetv2_dualagg.dataset_conversion.volumes import pair_name
 from nnunetv2_dualagg.utils.errors import UserError
 
@@ -55,7 +56,7 @@ def find_subjects(folders: Iterable[Path | str]) -> tuple[list[Subject], list[st
     pair_data: dict[str, Path] = {}
     problems: list[str] = []
     folders = [Path(folder) for folder in folders]
-    for root, path in _visible_files(folders):
+    for root, path in visible_files(folders, "iSeg files"):
         number, kind = _number_and_kind(path)
         if number is None:
             continue
@@ -81,21 +82,6 @@ def number_ranges(numbers: Iterable[int]) -> str:
         else:
             runs.append([number, number])
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
-
-
-def _visible_files(folders: list[Path]) -> Iterator[tuple[Path, Path]]:
-    """Each file once, with the folder it was found under, in a fixed order."""
-    seen = set()
-    for root in folders:
-        if not root.is_dir():
-            found = "a file" if root.exists() else "nothing there"
-            raise UserError(f"{root}: found {found}; expected a folder of iSeg files (unzip archives first)")
-        for path in sorted(root.rglob("*")):
-            parts = path.relative_to(root).parts
-            if path.is_dir() or path.resolve() in seen or any(p.startswith((".", "__MACOSX")) for p in parts):
-                continue
-            seen.add(path.resolve())
-            yield root, path
 
 
 def _number_and_kind(path: Path) -> tuple[int | None, str]:

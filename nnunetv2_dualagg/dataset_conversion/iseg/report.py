@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunetv2_dualagg.dataset_conversion.checks import report, volume_cells
 from nnunetv2_dualagg.dataset_conversion.iseg.cases import MODALITIES, Case, DataSet, read_data_set
 from nnunetv2_dualagg.dataset_conversion.iseg.challenge import CODINGS, TISSUES, known_subjects
 from nnunetv2_dualagg.dataset_conversion.iseg.check import Grid, Image, mixed_codings, read_image
@@ -71,10 +72,8 @@ def check_iseg(
     codings = {finding.volume.path: finding.coding for finding in findings if finding.coding}
     if mixed := mixed_codings(codings):
         problems.append(mixed)
-    remarks = list(_remarks(data, findings))
-    lines = [f"{len(problems)} problems", *(f"  - {text}" for text in problems)]
-    lines += [f"{len(remarks)} remarks", *(f"  - {text}" for text in remarks), "", *_summary(data), ""]
-    return problems, "\n".join(lines + _table([_COLUMNS, *map(_row, findings)]))
+    rows = [_COLUMNS, *map(_row, findings)]
+    return problems, report(problems, list(_remarks(data, findings)), list(_summary(data)), rows)
 
 
 def _inspect(modalities: Sequence[str], case: Case) -> tuple[list[Finding], list[str]]:
@@ -136,20 +135,12 @@ def _summary(data: DataSet) -> Iterator[str]:
 
 
 def _row(finding: Finding) -> tuple[str, ...]:
-    volume = finding.volume
     return (
         str(finding.number),
         finding.kind,
-        " x ".join(map(str, volume.shape)),
-        " x ".join(f"{mm:.4g}" for mm in volume.spacing),
-        volume.dtype.newbyteorder("=").name,
+        *volume_cells(finding.volume),
         f"{finding.low:g} to {finding.high:g}",
         f"{finding.background:.1%}",
         "" if finding.overlap is None else f"{finding.overlap:.3f}",
         ", ".join(f"{ml:.1f}" for ml in finding.millilitres),
     )
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

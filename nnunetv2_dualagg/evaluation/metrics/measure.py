@@ -65,31 +65,35 @@ def measure_case(case: Case, labels: Labels) -> Measured:
             keys = {"case": case.name, "site": case.site, "method": method, "run": run}
             rows += [{**keys, **row} for row in _tissue_rows(reference, prediction, labels)]
             predictions.append(prediction.ras)
-    per_slice = disagreement(reference.ras, predictions).sum(axis=(0, 1))
+    per_slice = disagreement(reference.ras, predictions, labels).sum(axis=(0, 1))
     index = int(np.argmax(per_slice))
     return Measured(case, rows, index, int(per_slice[index]))
 
 
-def disagreement(reference: np.ndarray, predictions: Sequence[np.ndarray]) -> np.ndarray:
+def disagreement(reference: np.ndarray, predictions: Sequence[np.ndarray], labels: Labels) -> np.ndarray:
     """Where segmentations differ from each other; a single one is held against the reference.
 
     Args:
         reference: label values.
         predictions: label values of the same shape, one array per method and run.
+        labels: what ``dataset.json`` says; what the reference ignores is left out.
 
     Returns:
         A boolean array of that shape.
     """
     first, *others = predictions
-    return np.any([first != other for other in others or [reference]], axis=0)
+    if not others:
+        return labels.wrong(first, reference)
+    known = True if labels.ignore is None else reference != labels.ignore
+    return np.any([first != other for other in others], axis=0) & known
 
 
 def _tissue_rows(reference: Volume, prediction: Volume, labels: Labels) -> Iterator[dict]:
     ours, theirs, spacing = prediction.array, reference.array, reference.properties["spacing"]
     if len(ours) == 1:  # nnU-Net gives 2-D images an axis of one voxel, which is no surface
         ours, theirs, spacing = ours[0], theirs[0], spacing[1:]
-    use = True if labels.ignore is None else theirs != labels.ignore
     for tissue, values in labels.tissues.items():
+        use = labels.to_measure(tissue, theirs)
         yield {"tissue": tissue, **measures(np.isin(theirs, values) & use, np.isin(ours, values) & use, spacing)}
 
 

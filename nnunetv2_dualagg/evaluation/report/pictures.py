@@ -69,8 +69,9 @@ def _draw_case(axes: Sequence[Axes], result: Measured, labels: Labels) -> None:
 
     for axis, picture in zip(axes, pictures, strict=False):
         axis.imshow(picture[window], cmap="gray", origin="lower", aspect=front / right)
+    truth = segmentations[0]
     for axis, values in zip(axes[len(pictures) :], segmentations, strict=True):
-        wrong = values != segmentations[0]
+        wrong = labels.wrong(values, truth) & (values is not truth)
         _draw_segmentation(axis, values[window], wrong[window], labels, front / right)
     for axis in axes:
         axis.set(xticks=[], yticks=[])

@@ -131,10 +131,10 @@ def _view(result: Measured, labels: Labels, record: Mapping) -> View:
     for method, array in segmentations.items():
         layers.append(Layer(method, "labels", _encode(labels.paint(array[box]), affine)))
     for method, array in segmentations.items():
-        wrong = (array != reference.ras)[box]
+        wrong = labels.wrong(array, reference.ras)[box]
         layers.append(Layer(f"errors of {method}", "errors", _encode(wrong.astype(np.uint8), affine)))
 
-    differing = disagreement(reference.ras, list(segmentations.values()))
+    differing = disagreement(reference.ras, list(segmentations.values()), labels)
     focus = _focus(differing, result.slice_index, box)
     return View(case.name, case.site, record["rank"], float(record["dice"]), focus, tuple(layers))
 

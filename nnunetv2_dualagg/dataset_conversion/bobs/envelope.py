@@ -1,0 +1,75 @@
+"""Which voxels that nobody has labelled are unknown, and which are background.
+
+BOBs labels the ventricles, but not the CSF around the brain: it has the value 0, as skull and air have. To take it for
+background would teach that sulci are empty; to take it for CSF would need a border to the skull, which nobody has
+drawn. So these voxels get nnU-Net's ignore label. Which voxels are they? BOBs has no brain mask either, and the labels
+are all there is, so the mask is made of them:
+
+1. All labelled structures, cerebellum and brain stem included, are closed: what lies in a gap up to twice ``CLOSING``
+   wide is inside. That is more than sulci and the fissure between the hemispheres take, and most of the Sylvian
+   fissure, which is wide in infants.
+2. The closed shape is made larger by ``RIM``: over the crowns of the gyri there is CSF too. Without a rim the image
+   would end exactly where grey matter does, and a network would learn to look for the image's end. More of a rim would
+   take in bone: the brain is 1 to 5 mm away from it, depending on age and place.
+3. A voxel inside without a label belongs to the labelled voxel that is nearest. If that is of the cerebellum or the
+   brain stem, it goes with them: iSeg's images have neither, and background is right where the image is empty.
+4. The others are ignored. What is labelled as a tissue keeps it. All the rest is background: the image is 0 there, as
+   it is in iSeg.
+
+With the head kept (``HEAD_RIM``), nothing is made empty, and CSF reaches further out than the rim. So all unlabelled
+voxels within 10 mm of any labelled one are ignored, those around cerebellum and brain stem among them; bone is among
+them too, which does no harm. Beyond, it is skin, bone, face or air, and surely background. So are cerebellum and brain
+stem themselves: they are known to be no tissue of the cerebrum.
+
+An ignored voxel may be CSF or background, but it is no grey and no white matter: those are labelled.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from nnunetv2_dualagg.dataset_conversion.bobs.labels import BACKGROUND, CSF, GM, HINDBRAIN, IGNORE, UNLABELLED, WM
+
+CLOSING = 6.0  # mm
+RIM = 2.0  # mm
+HEAD_RIM = 10.0  # mm
+
+
+def with_ignored(tissues: np.ndarray, spacing: Sequence[float], keep_head: bool = False) -> np.ndarray:
+    """Tell unknown voxels from background.
+
+    Args:
+        tissues: shape (x, y, z): CSF, GM, WM, HINDBRAIN or UNLABELLED.
+        spacing: mm along x, y and z.
+        keep_head: for an image that keeps skull, cerebellum and brain stem.
+
+    Returns:
+        uint8 of that shape: BACKGROUND, CSF, GM, WM or IGNORE. Without ``keep_head``, the brain is where it is not 0.
+    """
+    closing, rim = (HEAD_RIM, HEAD_RIM) if keep_head else (CLOSING, RIM)
+    labels = np.zeros(tissues.shape, np.uint8)
+    box = _box(tissues != UNLABELLED, [int(np.ceil(closing / mm)) + 2 for mm in spacing])
+    tissues, part = tissues[box], labels[box]
+    inside, nearest = _closed(tissues != UNLABELLED, spacing, closing, rim)
+    unknown = inside & (tissues == UNLABELLED)
+    if not keep_head:
+        unknown &= tissues[tuple(nearest)] != HINDBRAIN
+    known = np.isin(tissues, (CSF, GM, WM))
+    part[...] = np.where(known, tissues, np.where(unknown, IGNORE, BACKGROUND))
+    return labels
+
+
+def _closed(mask: np.ndarray, spacing: Sequence[float], closing: float, rim: float) -> tuple[np.ndarray, np.ndarray]:
+    """A mask, closed with a ball of a radius in mm and made larger by ``rim``, and the nearest voxel of the mask."""
+    distance, nearest = ndimage.distance_transform_edt(~mask, sampling=spacing, return_indices=True)
+    dilated = distance <= closing
+    if rim >= closing:
+        return dilated, nearest
+    return ndimage.distance_transform_edt(dilated, sampling=spacing) > closing - rim, nearest
+
+
+def _box(mask: np.ndarray, margin: Sequence[int]) -> tuple[slice, ...]:
+    """The smallest box that holds all of a mask, with some voxels around it."""
+    found = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(found, margin, strict=True))
