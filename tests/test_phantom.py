@@ -72,7 +72,8 @@ def overlap(a, b):
 
 
 def test_layout_is_the_challenges(data):
-    expected = {"sites.csv"}
+    places = ("iSeg-2019-Training", "iSeg-2019-Testing", "iSeg-2019-Testing-labels")
+    expected = {"sites.csv", *(f"{place}/origin.json" for place in places)}
     for part in (".hdr", ".img"):
         for n in (1, 2):
             expected |= {f"iSeg-2019-Training/subject-{n}-{m}{part}" for m in ("T1", "T2", "label")}
@@ -138,7 +139,7 @@ def test_testing_subjects_have_maps_that_no_training_subject_has(
 
 def test_nifti_is_an_option(data, maps, tmp_path):
     folder = phantom(tmp_path / "nifti", maps=maps, file_ending=".nii.gz", num_testing=0)
-    assert sorted(f.name for f in (folder / "iSeg-2019-Training").iterdir())[0] == "subject-1-T1.nii.gz"
+    assert sorted(f.name for f in (folder / "iSeg-2019-Training").iterdir())[1] == "subject-1-T1.nii.gz"
     for modality in ("T1", "T2", "label"):
         file = folder / f"iSeg-2019-Training/subject-2-{modality}.nii.gz"
         assert nib.load(file).shape == SIZE
@@ -280,6 +281,12 @@ def test_converter_takes_it(data, tmp_path, monkeypatch):
     assert [len(list((raw / name).iterdir())) for name in ("imagesTr", "labelsTr", "imagesTs")] == [4, 2, 6]
     sites = json.loads((raw / "sites.json").read_text())
     assert sorted(entry["site"] for entry in sites.values()) == ["BCP", "Emory", "MAP", "MAP", "Stanford"]
+    description = json.loads((raw / "dataset.json").read_text())
+    assert description["description"].startswith("phantom: adult anatomy from tissue maps")
+    assert [origin["name"] for origin in description["origins"]] == ["phantom"]
+    for words in (description["description"], description["licence"], description["reference"]):
+        assert "iSeg" not in words
+        assert "must not be passed on" not in words
     converted = sorted((raw / "labelsTr").iterdir())[0]
     assert np.array_equal(voxels(converted), voxels(data / "iSeg-2019-Training/subject-1-label.img"))
 
