@@ -1,10 +1,14 @@
+import inspect
+
 import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from packed_model import PLAIN_UNET, join, split, with_content, write_complete_model
 
+from nnunetv2_dualagg.architectures import DualAggUNet
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.inference.bundle import read_bundle
+from nnunetv2_dualagg.inference.bundle_schema import CONTENT
 from nnunetv2_dualagg.inference.packing import pack_model, unpack_model
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
@@ -116,6 +120,14 @@ def test_what_a_file_may_not_say(tmp_path, packed, change, sentence):
     with pytest.raises(UserError, match=rf"bad\.safetensors.*{sentence}") as caught:
         read_bundle(file)
     assert "\n" not in str(caught.value)
+
+
+def test_every_option_of_the_network_may_be_packed():
+    arch_kwargs = CONTENT  # down to the schema of the architecture's arguments
+    for name in ("plans", "configurations", None, "architecture", "arch_kwargs"):
+        arch_kwargs = arch_kwargs["properties"][name] if name else arch_kwargs["additionalProperties"]
+    options = inspect.signature(DualAggUNet).parameters.keys() - {"input_channels", "num_classes"}
+    assert options <= arch_kwargs["properties"].keys()
 
 
 def test_damaged_files(tmp_path, packed, capsys):

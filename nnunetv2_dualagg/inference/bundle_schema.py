@@ -106,6 +106,8 @@ _ARCH_KWARGS = _object(
         "attention_stages": {"anyOf": [{"type": "null"}, _list(_integer(0, MAX_STAGES))]},
         "max_key_tokens": _integer(1, 2**24),
         "concat_skips": _BOOLEAN,
+        "residual": _BOOLEAN,
+        "undilated_share": {"anyOf": [{"type": "null"}, _number(0, 16)]},
         "foreground_channel": _BOOLEAN,
         "image_channels": {"anyOf": [{"type": "null"}, _integer(1, 16)]},
         "checkpointing": _BOOLEAN,
