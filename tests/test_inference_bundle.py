@@ -9,6 +9,7 @@ from nnunetv2_dualagg.architectures import DualAggUNet
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.inference.bundle import read_bundle
 from nnunetv2_dualagg.inference.bundle_schema import CONTENT
+from nnunetv2_dualagg.inference.model import load_model
 from nnunetv2_dualagg.inference.packing import pack_model, unpack_model
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
@@ -104,6 +105,7 @@ def put(*path_and_value):
         (put("plans", "transpose_forward", [0, 0, 2]), "transpose_forward"),
         (put("plans", "dataset_name", "../../elsewhere"), "dataset_name"),
         (put("dataset", "labels", {"background": 0, "brain": [1, 2]}), "labels"),
+        (put("dataset", "labels", {"background": 0, "ignore": 1, "CSF": 2, "GM": 3, "WM": 4}), "itself in labels"),
         (put("dataset", "channel_names", {"0": "T1"}), "contradicts itself in normalization_schemes"),
         (put("folds", [0, 1]), "lacks"),
         (put("folds", ["../x"]), "folds"),
@@ -120,6 +122,13 @@ def test_what_a_file_may_not_say(tmp_path, packed, change, sentence):
     with pytest.raises(UserError, match=rf"bad\.safetensors.*{sentence}") as caught:
         read_bundle(file)
     assert "\n" not in str(caught.value)
+
+
+def test_voxels_that_training_ignored_are_no_tissue(tmp_path, packed):
+    labels = {"background": 0, "CSF": 1, "GM": 2, "WM": 3, "ignore": 4}
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(with_content(packed, put("dataset", "labels", labels)))
+    assert load_model(file).labels == {"CSF": 1, "GM": 2, "WM": 3}
 
 
 def test_every_option_of_the_network_may_be_packed():

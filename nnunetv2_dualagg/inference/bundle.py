@@ -160,14 +160,14 @@ def _check_consistency(file: Path, content: Mapping[str, Any]) -> None:
     configuration = plans["configurations"][content["configuration"]]
     architecture = configuration["architecture"]
     kwargs = architecture["arch_kwargs"]
-    channels = len(dataset["channel_names"])
+    channels, labels = len(dataset["channel_names"]), dataset["labels"]
     rank = 3 if kwargs["conv_op"].endswith("3d") else 2
     stages = kwargs["n_stages"]
     per_stage = ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage")
     sound = {
         "folds": len(set(content["folds"])) == len(content["folds"]),
         "channel_names": sorted(map(int, dataset["channel_names"])) == list(range(channels)),
-        "labels": len(set(dataset["labels"].values())) == len(dataset["labels"]) and "ignore" not in dataset["labels"],
+        "labels": len(set(labels.values())) == len(labels) and labels.get("ignore", 255) >= max(labels.values()),
         "normalization_schemes": len(configuration["normalization_schemes"]) == channels,
         "use_mask_for_norm": len(configuration["use_mask_for_norm"]) == channels,
         "patch_size": len(configuration["patch_size"]) == rank,

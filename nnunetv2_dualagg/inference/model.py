@@ -47,8 +47,9 @@ class Model:
 
     @property
     def labels(self) -> dict[str, int]:
-        """Names of the tissues and their values, without the background."""
-        return {name: int(value) for name, value in self.predictor.dataset_json["labels"].items() if value != 0}
+        """Names of the tissues and their values, without the background and what was ignored in training."""
+        labels = self.predictor.dataset_json["labels"]
+        return {name: int(value) for name, value in labels.items() if value != 0 and name != "ignore"}
 
     @property
     def intensities(self) -> dict[str, dict[str, float]]:
