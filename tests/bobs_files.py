@@ -4,6 +4,12 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
+
+from nnunetv2_dualagg.dataset_conversion.origin import Origin
+from nnunetv2_dualagg.dataset_conversion.phantom import make_subject
+from nnunetv2_dualagg.simulation.anatomy import load_icbm152
+from nnunetv2_dualagg.simulation.contrast import TESTING_SITES
 
 SPACING = 4.0  # mm; the released files have 1
 SHAPE = (46, 55, 46)
@@ -76,3 +82,40 @@ def write_session(root, subject, age, arrays=None, spacing=SPACING, affine=None)
 def write_bobs(root, sessions=(("11", 6), ("11", 3), ("22", 6)), **options):
     """Write some sessions; returns their arrays by infant and age."""
     return {session: write_session(root, *session, **options) for session in sessions}
+
+
+def stand_in(anatomy, seed, size=SHAPE, spacing=SPACING):
+    """A phantom with FreeSurfer's labels, cerebellum, brain stem and skull: labels, T1 and T2, axes RAS."""
+    sizes = (size, (spacing,) * 3)
+    arrays = make_subject(anatomy, TESTING_SITES[0], np.random.default_rng(seed), *sizes)
+    label, images = arrays["label"], [arrays[kind].astype(np.float32) for kind in ("T1", "T2")]
+    x, y, z = np.meshgrid(*((np.arange(n) - n / 2) * spacing for n in size), indexing="ij")
+    depth = ndimage.distance_transform_edt(label > 0, sampling=spacing)
+    dseg = np.zeros(size, np.int16)
+    dseg[(label == 1) & (depth > 20)] = 4
+    dseg[label == 2] = 3
+    dseg[(label == 2) & (depth > 20)] = 10
+    dseg[label == 3] = 2
+    bottom = z[label > 0].min()
+    hindbrain = (x / 45) ** 2 + ((y + 35) / 28) ** 2 + ((z - bottom) / 22) ** 2 < 1
+    dseg[hindbrain & (label == 0)] = 8
+    dseg[(np.abs(x) < 8) & (np.abs(y + 8) < 8) & (np.abs(z - bottom) < 25) & (label == 0)] = 16
+    for of_left, right in ((2, 41), (3, 42), (4, 43), (10, 49), (8, 47)):
+        dseg[(dseg == of_left) & (x > 0)] = right
+    outside = ndimage.distance_transform_edt((label == 0) & (dseg == 0), sampling=spacing)
+    for image in images:
+        tissue = image[label == 2].mean()
+        image[(label == 0) & (dseg > 0)] = tissue
+        image[(outside > 0) & (outside <= 5)] = 0.1 * tissue  # bone
+        image[(outside > 5) & (outside <= 12)] = 1.5 * tissue
+    return dseg, *images
+
+
+def write_stand_in(root, sessions):
+    """Sessions of phantoms, as released but for the voxel size."""
+    anatomy = load_icbm152()
+    for subject, age in sessions:
+        affine = np.diag([SPACING, SPACING, SPACING, 1])
+        write_session(root, subject, age, stand_in(anatomy, int(subject) * 10 + age), affine=affine)
+    words = "stand-in of Baby Open Brains, made of the ICBM152 average; shows no infants"
+    Origin("stand-in", words, "as the phantom", "as the phantom", "").write(Path(root))

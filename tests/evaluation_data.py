@@ -1,5 +1,6 @@
 """Small segmentations on disk for the tests of the evaluation."""
 
+import csv
 import json
 
 import numpy as np
@@ -54,3 +55,9 @@ def write_comparison(root, cases=3, methods=("default", "dualagg"), seed=0):
         sites[name] = {"site": ("BCP", "Stanford", "Emory")[index % 3], "split": "testing", "inferred": True}
     (root / "sites.json").write_text(json.dumps(sites))
     return root
+
+
+def read_rows(file):
+    """The rows of a table that ``compare`` wrote."""
+    with open(file, newline="") as stream:
+        return list(csv.DictReader(stream))

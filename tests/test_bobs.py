@@ -307,6 +307,19 @@ def test_one_dataset_of_both(tmp_path, raw):
     convert_bobs([tmp_path / "bobs"], 231, name="Infants", overwrite=True, num_processes=1)
 
 
+def test_terms_of_a_dataset_of_version_0_1_0_stay(tmp_path, raw):
+    folders, _ = write_iseg(tmp_path / "iseg", numbers=(1, 24))
+    write_bobs(tmp_path / "bobs", SESSIONS[:1])
+    dataset = convert_iseg(folders, 230, name="Infants", num_processes=1)
+    old = content(dataset)
+    for key in ("origins", "skull_stripped"):
+        del old[key]
+    (dataset / "dataset.json").write_text(json.dumps(old))
+    convert_bobs([tmp_path / "bobs"], 230, name="Infants", add=True, num_processes=1)
+    assert "must not be passed on" in content(dataset)["licence"]
+    assert [origin["name"] for origin in content(dataset)["origins"]] == ["Infants", BOBS.name]
+
+
 def test_what_does_not_fit_together_is_not_mixed(tmp_path, raw):
     folders, _ = write_iseg(tmp_path / "iseg", numbers=(1, 24))
     write_bobs(tmp_path / "bobs", SESSIONS[:1])

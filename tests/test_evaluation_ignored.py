@@ -1,11 +1,10 @@
 """Voxels that nobody has labelled: what counts there, and tissues that are not looked at."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
-from evaluation_data import write_image
+from evaluation_data import read_rows, write_image
 
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.evaluation.cases import load_labels
@@ -70,11 +69,6 @@ def test_what_may_be_ignored_has_to_be_a_label(tmp_path):
         labels_of(tmp_path, ignored_may_be=["fluid"])
 
 
-def rows(file):
-    with open(file, newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 @pytest.mark.parametrize(("more", "dice"), [({}, 1.0), (BOBS, 2 * 200 / (200 + 300))])
 def test_compare_counts_grey_matter_in_a_sulcus_as_wrong(tmp_path, more, dice):
     """200 voxels of GM, 100 of them doubled into the unknown gap beside; CSF found there is no fault."""
@@ -88,7 +82,7 @@ def test_compare_counts_grey_matter_in_a_sulcus_as_wrong(tmp_path, more, dice):
     labels_of(tmp_path / "ref", channel_names={"0": "T1"}, **more)
     line = ["compare", "-ref", str(tmp_path / "ref"), "-pred", f"model={tmp_path / 'model'}", "-np", "1"]
     assert main([*line, "-o", str(tmp_path / "all")]) == 0
-    found = {row["tissue"]: float(row["dice"]) for row in rows(tmp_path / "all" / "metrics.csv")}
+    found = {row["tissue"]: float(row["dice"]) for row in read_rows(tmp_path / "all" / "metrics.csv")}
     assert found == pytest.approx({"CSF": 1, "GM": dice, "WM": 1})
     assert main([*line, "-o", str(tmp_path / "some"), "-tissues", "GM", "WM"]) == 0
-    assert {row["tissue"] for row in rows(tmp_path / "some" / "metrics.csv")} == {"GM", "WM"}
+    assert {row["tissue"] for row in read_rows(tmp_path / "some" / "metrics.csv")} == {"GM", "WM"}

@@ -152,7 +152,7 @@ class Description:
         return replace(
             self,
             labels=before["labels"] | dict(self.labels),
-            origins=_together([Origin.of(origin) for origin in before.get("origins", [])], self.origins),
+            origins=_together(_origins(before), self.origins),
             converted_by=_together(before["converted_by"].removeprefix(_PACKAGE).split(", "), self.converted_by),
             ignored_may_be=_together(before.get("ignored_may_be", []), self.ignored_may_be),
         )
@@ -177,6 +177,14 @@ class Description:
             skull_stripped=self.skull_stripped,
             **({"ignored_may_be": list(self.ignored_may_be)} if self.ignored_may_be else {}),
         )
+
+
+def _origins(content: Mapping[str, Any]) -> list[Origin]:
+    """Those that a ``dataset.json`` tells; datasets of version 0.1.0 tell of one, in nnU-Net's own keys."""
+    if "origins" in content:
+        return [Origin.of(origin) for origin in content["origins"]]
+    known = {key: str(content.get(key, "")) for key in ("name", "description", "licence", "citation", "reference")}
+    return [Origin(**known)]
 
 
 def _together(before: Sequence[Any], new: Sequence[Any]) -> list[Any]:
