@@ -167,7 +167,7 @@ def test_segmentations_that_do_not_fit_are_named(tmp_path, labels, change, messa
 def test_an_unreadable_file_is_named(tmp_path, labels):
     file = tmp_path / "broken.nii.gz"
     file.write_bytes(b"not an image")
-    with pytest.raises(UserError, match=r"broken\.nii\.gz cannot be read"):
+    with pytest.raises(UserError, match=r"broken\.nii\.gz is cut off or damaged"):
         read_image(file, labels)
 
 

@@ -10,6 +10,7 @@ from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.commands.compare import parse_folders
 from nnunetv2_dualagg.evaluation.compare import compare
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import MARK
 
 
 def rows(file):
@@ -170,9 +171,9 @@ def test_only_an_earlier_comparison_is_replaced(tmp_path, capsys):
     assert run(root) == 1
     assert "exists already" in capsys.readouterr().err
     assert run(root, "--overwrite") == 0
-    (root / "out" / "metrics.csv").unlink()
+    (root / "out" / MARK).unlink()
     assert run(root, "--overwrite") == 1
-    assert "is no earlier comparison" in capsys.readouterr().err
+    assert "was not made by nnUNetv2_dualagg compare" in capsys.readouterr().err
 
 
 def test_predictions_are_name_and_folder():

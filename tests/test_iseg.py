@@ -8,6 +8,7 @@ from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset
 
 from nnunetv2_dualagg.dataset_conversion.iseg.convert import convert_iseg
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import MARK
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_converts_iseg_2019_in_one_call(tmp_path, raw):
     cases = {"Tr": ("iSeg_001", "iSeg_010"), "Ts": ("iSeg_011", "iSeg_024", "iSeg_030", "iSeg_035")}
     images = [f"images{part}/{case}_000{n}.nii.gz" for part in cases for case in cases[part] for n in (0, 1)]
     labels = [f"labelsTr/{case}.nii.gz" for case in cases["Tr"]]
-    assert files_in(dataset) == sorted([*images, *labels, "dataset.json", "sites.json"])
+    assert files_in(dataset) == sorted([*images, *labels, "dataset.json", "sites.json", MARK])
     for number, (label, t1, t2) in arrays.items():
         part = "Tr" if number <= 10 else "Ts"
         for channel, voxels in (("0000", t1), ("0001", t2)):

@@ -9,11 +9,8 @@ from scipy import ndimage
 
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.dataset_conversion.phantom import _subjects, make_subject, write_phantom
-from nnunetv2_dualagg.simulation.anatomy import (
-    Anatomy,
-    load_icbm152,
-    load_tissue_map,
-)
+from nnunetv2_dualagg.dataset_conversion.tissue_maps import load_tissue_map
+from nnunetv2_dualagg.simulation.anatomy import Anatomy, load_icbm152
 from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE
 from nnunetv2_dualagg.simulation.deformation import random_tissue_fractions, smooth_field
 from nnunetv2_dualagg.utils.errors import UserError
@@ -315,9 +312,9 @@ def four_dimensional(folder):
         (lambda folder: None, "holds no tissue maps"),
         (lambda folder: folder.rmdir(), "not a folder"),
         (bad_values, "bad.nii.gz has the values 10;"),
-        (bad_bytes, "bad.nii.gz cannot be read"),
-        (truncated, "bad.nii.gz cannot be read"),
-        (four_dimensional, "bad.nii.gz has 4 dimensions"),
+        (bad_bytes, "bad.nii.gz is cut off or damaged"),
+        (truncated, "bad.nii.gz is cut off or damaged"),
+        (four_dimensional, r"bad.nii.gz has shape \(4, 4, 4, 2\)"),
     ],
 )
 def test_bad_maps_are_named_and_nothing_is_written(tmp_path, spoil, message):

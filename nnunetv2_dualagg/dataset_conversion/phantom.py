@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nnunetv2_dualagg.dataset_conversion.origin import Origin
+from nnunetv2_dualagg.dataset_conversion.tissue_maps import find_tissue_maps, load_tissue_map
 from nnunetv2_dualagg.simulation.anatomy import (
     Anatomy,
     bounding_box,
-    find_tissue_maps,
     load_icbm152,
-    load_tissue_map,
 )
 from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE, Site, simulate_images
 from nnunetv2_dualagg.simulation.deformation import random_tissue_fractions
@@ -93,7 +92,7 @@ def write_phantom(
         raise UserError(f"the file ending {file_ending} is unknown; expected {' or '.join(FILE_ENDINGS)}")
     if size is None:
         size = tuple(int(np.ceil(mm / s)) for mm, s in zip(ISEG_FIELD_OF_VIEW, spacing, strict=True))
-    with new_directory(output, overwrite) as folder:
+    with new_directory(output, "phantom", overwrite, inputs=[maps] if maps else []) as folder:
         subjects = list(_subjects(maps, num_training, num_testing, seed))
         for name in (TRAINING_FOLDER, TESTING_FOLDER, TESTING_LABELS_FOLDER):
             (folder / name).mkdir()

@@ -2,8 +2,7 @@
 
 import json
 import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,12 +16,13 @@ from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_dataset
 from nnunetv2_dualagg.dataset_conversion.origin import Origin, in_words
 from nnunetv2_dualagg.dataset_conversion.volumes import naming
 from nnunetv2_dualagg.utils.errors import UserError
-from nnunetv2_dualagg.utils.files import new_directory
+from nnunetv2_dualagg.utils.files import locked, new_directory
 from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.utils.nnunet_folders import SITES_FILE
 
 DATASET_JSON = "dataset.json"
 FILE_ENDING = ".nii.gz"
+MADE_BY = "convert_iseg or convert_bobs"
 
 _PACKAGE = "nnunetv2_dualagg "
 
@@ -59,20 +59,29 @@ def target_folder(dataset_id: int, name: str, add: bool = False, overwrite: bool
 
 
 @contextmanager
-def new_raw_dataset(target: Path, add: bool = False, overwrite: bool = False) -> Iterator[Path]:
+def new_raw_dataset(
+    target: Path, add: bool = False, overwrite: bool = False, inputs: Iterable[Path | str] = ()
+) -> Iterator[Path]:
     """Yield a folder that becomes ``target`` when the block ends without an exception.
+
+    Of several processes that make or change datasets of the same number, one works at a time.
 
     Args:
         target: from :func:`target_folder`.
         add: start with a copy of ``target``.
         overwrite: replace ``target``.
+        inputs: what is read; ``target`` must hold none of it.
+
+    Raises:
+        UserError: as :func:`target_folder`, once it is this process's turn, and :func:`utils.files.new_directory`.
     """
-    with new_directory(target, overwrite or add) as folder, naming(target):
-        if add:
-            shutil.copytree(target, folder, dirs_exist_ok=True)
-        for part in ("imagesTr", "labelsTr", "imagesTs"):
-            (folder / part).mkdir(exist_ok=True)
-        yield folder
+    number, _, name = target.name.partition("_")
+    with locked(target.with_name(number)):
+        target_folder(int(number.removeprefix("Dataset")), name, add, overwrite)
+        with new_directory(target, MADE_BY, overwrite, inputs, keep_content=add) as folder, naming(target):
+            for part in ("imagesTr", "labelsTr", "imagesTs"):
+                (folder / part).mkdir(exist_ok=True)
+            yield folder
 
 
 def image_file(folder: Path, case: str, training: bool, channel: int) -> Path:

@@ -1,4 +1,7 @@
-"""One reader for every file format in which iSeg images come, and the writer of nnU-Net's.
+"""One reader for every file format in which images come, and the writer of nnU-Net's.
+
+The reader takes nothing on trust: the file must hold as many bytes of voxels as its header tells, no more and no
+fewer, compressed data must have their right checksum, and memory has a bound that follows from the file's size.
 
 The challenge hands out Analyze 7.5 pairs. That format has no orientation one could rely on, and tools disagree on it:
 nibabel and SPM take x to the left and y forwards, ITK takes y backwards, and a pair re-saved as NIfTI carries the
@@ -13,6 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,13 +28,19 @@ from nibabel.spm2analyze import Spm2AnalyzeHeader
 from nibabel.volumeutils import shape_zoom_affine
 
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import regular_file
 
 AXIS_CODES = ("L", "A", "S")
 
 _COMPRESSION = 1  # nibabel's; the noise of an image does not compress better
 _HEADER_SIZE = 348
+_NIFTI2_SIZE = 540
 _PLAUSIBLE_SPACING = (0.1, 20.0)  # mm; headers also say 0, NaN or metres
 _KEPT_TYPES = ("u1", "i2", "u2", "f4")
+_MOST_VOXELS = 2**29  # 1024 x 1024 x 512
+_MOST_OFFSET = 2**26  # of the voxels in a file: the header and its extensions
+_MOST_COMPRESSED = 1040  # deflate makes at most 1032 bytes of one
+_CHUNK = 2**16
 
 
 class _PairHeader(Spm2AnalyzeHeader):
@@ -71,20 +81,60 @@ class Volume:
         """Where the file's own frame says that x, y and z lead, such as ("L", "A", "S")."""
         return nib.aff2axcodes(self.header.get_best_affine())
 
+    @property
+    def size(self) -> int:
+        """Bytes of voxels that the header tells."""
+        return prod(self.shape) * self.dtype.itemsize
+
+    def verify(self) -> None:
+        """Read all voxels and keep none.
+
+        Raises:
+            UserError: as :meth:`read`.
+        """
+        self._check_size()
+        for _ in self._chunks():
+            pass
+
+    def _chunks(self) -> Iterator[tuple[int, bytes]]:
+        """The bytes of the voxels, a part at a time, each with its place; the last one once the file is known sound."""
+        expected = f"expected {self.size} for {self.shape} voxels of {self.dtype.name}"
+        with naming(self.data_path), _open(self.data_path) as stream:
+            stream.seek(int(self.header["vox_offset"]))
+            start = 0
+            while chunk := stream.read(min(_CHUNK, self.size + 1 - start)):  # one more, to see the end of the file
+                start += len(chunk)
+                if start > self.size:
+                    raise UserError(f"{self.data_path} holds more than {self.size} bytes of voxels; {expected}")
+                yield start - len(chunk), chunk
+        if start < self.size:
+            raise UserError(f"{self.data_path} holds {start} bytes of voxels; {expected}")
+
+    def _check_size(self) -> None:
+        """Before memory is asked for: can the file hold what its header tells?"""
+        if prod(self.shape) > _MOST_VOXELS:
+            raise UserError(f"{self.path} tells of {self.shape} voxels; expected at most {_MOST_VOXELS} in all")
+        stored = regular_file(self.data_path).stat().st_size
+        if self.data_path.suffix.lower() == ".gz":
+            sound = self.size <= stored * _MOST_COMPRESSED
+        else:
+            stored = max(0, stored - int(self.header["vox_offset"]))
+            sound = self.size == stored
+        if not sound:
+            what = f"{self.shape} voxels of {self.dtype.name}"
+            raise UserError(f"{self.data_path} holds {stored} bytes of voxels; expected {self.size} for {what}")
+
     def read(self) -> np.ndarray:
         """The voxels, shape (x, y, z), in native byte order: the stored type, or float32 if scaled or unusual.
 
         Raises:
             UserError: there are more or fewer voxels than the header tells, or the compressed data are damaged.
         """
-        with naming(self.data_path), _open(self.data_path) as stream:
-            stream.seek(int(self.header["vox_offset"]))
-            data = stream.read()
-        expected = int(np.prod(self.shape)) * self.dtype.itemsize
-        if len(data) != expected:
-            what = f"{self.shape} voxels of {self.dtype.name}"
-            raise UserError(f"{self.data_path} holds {len(data)} bytes of voxels; expected {expected} for {what}")
-        voxels = np.frombuffer(data, self.dtype).reshape(self.shape, order="F")
+        self._check_size()
+        data = np.empty(self.size, np.uint8)
+        for start, chunk in self._chunks():
+            data[start : start + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        voxels = data.view(self.dtype).reshape(self.shape, order="F")
         slope, inter = self.header.get_slope_inter()
         if slope not in (None, 1) or inter:
             return voxels * np.float32(slope) + np.float32(inter)
@@ -92,26 +142,22 @@ class Volume:
         return voxels.astype(self.dtype.newbyteorder("=") if kept else np.float32, copy=False)
 
 
-def open_volume(path: Path) -> Volume:
+def open_volume(path: Path, flat: bool = False) -> Volume:
     """Read the header of an Analyze pair (by its ``.hdr``), a NIfTI-1 pair, or a ``.nii`` or ``.nii.gz`` file.
+
+    Args:
+        path: the file.
+        flat: take 2-D images too.
 
     Raises:
         UserError: it is no such header, it describes no 3-D image of real numbers, or the ``.img`` is missing.
     """
     is_pair = path.suffix.lower() == ".hdr"
-    with naming(path), _open(path) as stream:
-        block = stream.read(_HEADER_SIZE)
-    if len(block) < _HEADER_SIZE:
-        raise UserError(f"{path} is cut off: found {len(block)} bytes; expected a header of {_HEADER_SIZE}")
-    magic = block[344:348]
-    header_class = {b"n+1\0": nib.Nifti1Header, b"ni1\0": nib.nifti1.Nifti1PairHeader}.get(magic, _PairHeader)
-    header = header_class(block, check=False)
-    if header["sizeof_hdr"] != _HEADER_SIZE or is_pair == (magic == b"n+1\0"):
-        raise UserError(f"{path} is no header of an image; expected {'Analyze 7.5' if is_pair else 'NIfTI-1'}")
+    header = _read_header(path, is_pair)
     data_path = data_file(path) if is_pair else path
     if data_path is None:
         raise UserError(f"{path} has no voxels; expected {path.with_suffix('.img').name} beside it")
-    shape, dtype = _shape_and_type(path, header)
+    shape, dtype = _shape_and_type(path, header, 2 if flat else 3)
     spacing = tuple(abs(float(zoom)) for zoom in header["pixdim"][1:4])
     low, high = _PLAUSIBLE_SPACING
     plausible = all(low <= zoom <= high for zoom in spacing)
@@ -213,18 +259,36 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> BinaryIO:
+    regular_file(path)
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")
 
 
-def _shape_and_type(path: Path, header: AnalyzeHeader) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(path: Path, is_pair: bool) -> AnalyzeHeader:
+    with naming(path), _open(path) as stream:
+        block = stream.read(_NIFTI2_SIZE)
+    of_nifti2 = _NIFTI2_SIZE in (int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big"))
+    if of_nifti2 and not is_pair and len(block) == _NIFTI2_SIZE:
+        return nib.Nifti2Header(block, check=False)
+    if len(block) < _HEADER_SIZE:
+        raise UserError(f"{path} is cut off: found {len(block)} bytes; expected a header of {_HEADER_SIZE}")
+    block = block[:_HEADER_SIZE]
+    magic = block[344:348]
+    header_class = {b"n+1\0": nib.Nifti1Header, b"ni1\0": nib.nifti1.Nifti1PairHeader}.get(magic, _PairHeader)
+    header = header_class(block, check=False)
+    if header["sizeof_hdr"] != _HEADER_SIZE or is_pair == (magic == b"n+1\0"):
+        raise UserError(f"{path} is no header of an image; expected {'Analyze 7.5' if is_pair else 'NIfTI'}")
+    return header
+
+
+def _shape_and_type(path: Path, header: AnalyzeHeader, axes: int) -> tuple[tuple[int, ...], np.dtype]:
     try:
         shape, dtype, _ = header.get_data_shape(), header.get_data_dtype(), header.get_slope_inter()
     except (HeaderDataError, KeyError) as error:
         raise UserError(f"{path} has no valid header ({error}); expected a 3-D image") from error
-    if len(shape) < 3 or min(shape[:3]) < 1 or max(shape[3:], default=1) > 1:
+    if len(shape) < axes or min(shape[:3]) < 1 or max(shape[3:], default=1) > 1:
         raise UserError(f"{path} has shape {tuple(map(int, shape))}; expected three axes")
-    if not 0 <= header["vox_offset"] < np.inf:
-        raise UserError(f"{path} says that voxels start at byte {header['vox_offset']}; expected zero or more")
+    if not 0 <= header["vox_offset"] <= _MOST_OFFSET:
+        raise UserError(f"{path} says that voxels start at byte {header['vox_offset']:g}; expected 0 to {_MOST_OFFSET}")
     if dtype.kind not in "iuf":
         raise UserError(f"{path} holds voxels of type {dtype}; expected integers or real numbers")
     return tuple(map(int, shape[:3])), dtype

@@ -17,12 +17,12 @@ from nnunetv2_dualagg.evaluation.report.figures import draw_figures
 from nnunetv2_dualagg.evaluation.report.page import Report, write_report
 from nnunetv2_dualagg.evaluation.report.tables import make_tables, statistics_table
 from nnunetv2_dualagg.evaluation.report.volumes import make_views
-from nnunetv2_dualagg.utils.errors import UserError
-from nnunetv2_dualagg.utils.files import new_directory
+from nnunetv2_dualagg.utils.files import check_new_directory, new_directory
 from nnunetv2_dualagg.utils.tables import as_markdown, write_table
 
 SCORES = "metrics.csv"
 REPORT = "report.html"
+MADE_BY = "compare"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,9 @@ def compare(
         UserError: folders, cases, label values or voxel grids do not fit together, or ``output`` exists.
     """
     runs = {name: [folders] if isinstance(folders, Path) else list(folders) for name, folders in predictions.items()}
-    _check_output(output, overwrite)
+    inputs = [reference, *(folder for folders in runs.values() for folder in folders)]
+    inputs += [path for path in (sites, images, dataset_json) if path]
+    check_new_directory(output, MADE_BY, overwrite, inputs)
     labels = load_labels(dataset_json or find_dataset_json(reference, runs))
     labels = labels.only(tissues) if tissues else labels
     cases, skipped = find_cases(reference, runs, labels, sites, images, skip_missing)
@@ -106,7 +108,7 @@ def compare(
         tables.insert(1, statistics_table(statistics))
     views, without_view = make_views(measured, scores, labels, num_threads)
 
-    with new_directory(output, overwrite) as folder:
+    with new_directory(output, MADE_BY, overwrite) as folder:
         scores.to_csv(folder / SCORES, index=False)
         summarised.to_csv(folder / "summary.csv", index=False)
         statistics.to_csv(folder / "statistics.csv", index=False)
@@ -127,11 +129,3 @@ def compare(
         write_report(report, folder / REPORT)
     text = "\n".join([as_markdown(tables[0].frame), "", *said[DICE.key]])
     return Comparison(output, scores, statistics, tuple(said[DICE.key]), tuple(skipped), text)
-
-
-def _check_output(output: Path, overwrite: bool) -> None:
-    """Refuse before the work, and never replace a folder that holds something else."""
-    if output.exists() and not overwrite:
-        raise UserError(f"{output} exists already; choose another place or remove it first")
-    if output.exists() and not (output / SCORES).is_file():
-        raise UserError(f"{output} exists and is no earlier comparison (it has no {SCORES}), so it is not replaced")

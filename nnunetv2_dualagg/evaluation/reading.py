@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
+from nnunetv2_dualagg.dataset_conversion.volumes import open_volume
 from nnunetv2_dualagg.evaluation.cases import Labels
 from nnunetv2_dualagg.evaluation.orientation import to_ras
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import regular_file
 
 GEOMETRY_TOLERANCE = 1e-3  # mm; NIfTI stores positions in single precision
 
@@ -49,6 +50,7 @@ def read_image(file: Path, labels: Labels, like: Volume | None = None) -> Volume
     """
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
+    finite = _check_on_disk(file)
     reader = determine_reader_writer_from_dataset_json(dict(labels.content), verbose=False)()
     try:
         array, properties = reader.read_images([str(file)])
@@ -57,7 +59,7 @@ def read_image(file: Path, labels: Labels, like: Volume | None = None) -> Volume
         raise UserError(f"{file} cannot be read: {reason}") from error
     if len(array) != 1:
         raise UserError(f"{file} holds {len(array)} volumes, expected one")
-    if not (np.isfinite(array).all() and _finite_on_disk(file)):
+    if not (finite and np.isfinite(array).all()):
         raise UserError(f"{file} holds voxels that are NaN or infinite, expected numbers")
     volume = Volume(file, array[0], properties)
     if like is not None:
@@ -93,12 +95,19 @@ def check_same_grid(volume: Volume, like: Volume) -> None:
             raise UserError(f"{volume.file} has {name} {ours.tolist()}, expected {theirs.tolist()} as in {like.file}")
 
 
-def _finite_on_disk(file: Path) -> bool:
-    """ITK reads NaN in NIfTI files as 0, without a word."""
-    if not file.name.endswith((".nii", ".nii.gz")):
+def _check_on_disk(file: Path) -> bool:
+    """Whether all voxels are numbers; ITK reads NaN in NIfTI files as 0, and missing voxels too, without a word.
+
+    Raises:
+        UserError: the file is damaged. Of other formats than NIfTI, ITK itself refuses truncated files.
+    """
+    if not regular_file(file).name.lower().endswith((".nii", ".nii.gz")):
         return True
-    image = nib.load(file)
-    return image.get_data_dtype().kind != "f" or bool(np.isfinite(np.asarray(image.dataobj)).all())
+    volume = open_volume(file, flat=True)
+    if volume.dtype.kind == "f":
+        return bool(np.isfinite(volume.read()).all())
+    volume.verify()
+    return True
 
 
 def _geometry_pairs(properties: Mapping, expected: Mapping) -> list[tuple[str, np.ndarray, np.ndarray]]:

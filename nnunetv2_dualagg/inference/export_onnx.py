@@ -75,7 +75,7 @@ def export_onnx(
     """
     model_folder, output = Path(model_folder), Path(output)
     _check_packages()
-    with new_file(output, overwrite) as part:
+    with new_file(output, overwrite, inputs=[model_folder]) as part:
         predictor = _load(model_folder, folds, checkpoint_name)
         networks = [_with_weights(predictor.network, weights) for weights in predictor.list_of_parameters]
         network = networks[0] if len(networks) == 1 else MeanOfLogits(networks)

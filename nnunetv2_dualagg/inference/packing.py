@@ -113,7 +113,7 @@ def unpack_model(file: Path | str, output: Path | str, overwrite: bool = False) 
     """
     bundle = read_bundle(file)
     content = bundle.content
-    with new_directory(output, overwrite) as folder:
+    with new_directory(output, "unpack_model", overwrite, inputs=[file]) as folder:
         for fold, weights in zip(content["folds"], bundle.weights, strict=True):
             (folder / f"fold_{fold}").mkdir()
             axes = content["mirroring_axes"]

@@ -1,13 +1,10 @@
 """Anatomy of the phantom: label maps of adult brains, from the ICBM152 average or from files."""
 
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -94,42 +91,18 @@ def _hindbrain(csf: NDArray[np.float32], brain: NDArray[np.bool_], origin: NDArr
     return (sitk.GetArrayFromImage(basins) == 2) & brain
 
 
-def find_tissue_maps(folder: Path) -> list[Path]:
-    """The NIfTI files of a folder, sorted by name.
-
-    Raises:
-        UserError: there is no such folder, or no ``.nii`` or ``.nii.gz`` file in it.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; -maps expects one with tissue maps (.nii or .nii.gz)")
-    files = sorted(f for f in folder.iterdir() if f.name.endswith((".nii", ".nii.gz")))
-    if not files:
-        raise UserError(f"{folder} holds no tissue maps; expected .nii or .nii.gz files")
-    return files
-
-
-def load_tissue_map(file: Path) -> Anatomy:
-    """Read a label map with values 0 background, 1 CSF, 2 GM and 3 WM, all of them present.
+def anatomy_of(name: str, labels: NDArray, spacing: tuple[float, float, float]) -> Anatomy:
+    """A brain from a label map with values 0 background, 1 CSF, 2 GM and 3 WM, all of them present.
 
     The brains of infants lie in CSF; adult maps often have little of it. So holes, gaps up to about 8 mm between gyri
     and a rim of 1 mm become CSF.
 
-    Raises:
-        UserError: the file cannot be read, is not 3-D or has other values.
+    Args:
+        name: where it comes from.
+        labels: (X, Y, Z), axes right-anterior-superior.
+        spacing: size of a voxel in mm.
     """
-    try:
-        image = nib.as_closest_canonical(nib.load(file))
-        values = np.asanyarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"{file} cannot be read as a tissue map: {error}") from error
-    if values.ndim != 3:
-        raise UserError(f"{file} has {values.ndim} dimensions; a tissue map has 3")
-    found = np.unique(values)
-    if not np.array_equal(found, [0, CSF, GM, WM]):
-        shown = ", ".join(f"{v:g}" for v in found[:8]) + (", ..." if len(found) > 8 else "")
-        raise UserError(f"{file} has the values {shown}; a tissue map has 0, 1 (CSF), 2 (GM) and 3 (WM)")
-    spacing = tuple(float(s) for s in image.header.get_zooms()[:3])
-    return Anatomy(file.name, _bathed(values.astype(np.uint8), spacing, rim=1.0), spacing)
+    return Anatomy(name, _bathed(labels.astype(np.uint8), spacing, rim=1.0), spacing)
 
 
 def _bathed(labels: NDArray[np.uint8], spacing: tuple[float, ...], rim: float) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from nnunetv2_dualagg.utils.colours import METHODS, colour_map
 from nnunetv2_dualagg.utils.errors import UserError
-from nnunetv2_dualagg.utils.files import new_directory
+from nnunetv2_dualagg.utils.files import check_new_directory, new_directory
 from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.utils.tables import NO_VALUE, Table, as_markdown, write_table
 
@@ -58,11 +58,11 @@ def draw_curves(folders: Mapping[str, Sequence[Path]], output: Path, *, overwrit
     Raises:
         UserError: a folder holds no training log, a log holds no complete epoch, or ``output`` exists.
     """
-    if output.exists() and overwrite and not (output / "curves.csv").is_file():
-        raise UserError(f"{output} exists and holds no curves.csv, so it is not replaced")
+    inputs = [folder for given in folders.values() for folder in given]
+    check_new_directory(output, "curves", overwrite, inputs)
     trainings = [read_training(name, fold) for name, given in folders.items() for fold in _fold_folders(given)]
     table = _summary(trainings)
-    with new_directory(output, overwrite) as folder:
+    with new_directory(output, "curves", overwrite) as folder:
         rows = [training.epochs.assign(method=training.name, fold=training.fold) for training in trainings]
         pd.concat(rows).reset_index().to_csv(folder / "curves.csv", index=False)
         write_table(table, folder)

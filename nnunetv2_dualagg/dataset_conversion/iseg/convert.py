@@ -66,7 +66,8 @@ def convert_iseg(
     name = name or (f"iSeg{data.year}" if len(modalities) > 1 else f"iSeg{data.year}_{modalities[0]}")
     origins = {case.subject.case: _origin(case, folders, data.year) for case in data.cases}
     target = target_folder(dataset_id, name, add, overwrite)
-    with new_raw_dataset(target, add, overwrite) as folder:
+    inputs = [*folders, *([sites] if sites else [])]
+    with new_raw_dataset(target, add, overwrite, inputs) as folder:
         description = Description(name, modalities, TISSUES, list(dict.fromkeys(origins.values())), ["convert_iseg"])
         description = description.joined(folder)
         table = merge_sites(

@@ -60,7 +60,7 @@ def submit_iseg(
         told = f"{predictions} has no prediction for the subjects {number_ranges(missing)} of {iseg_folder}"
         raise UserError(f"{told}; expected all of them, or some and --partial")
     with (
-        new_file(output, overwrite) as part,
+        new_file(output, overwrite, inputs=[iseg_folder, predictions]) as part,
         naming(output),
         zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
