@@ -1,6 +1,7 @@
 """The console script ``nnUNetv2_dualagg <subcommand>``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +28,12 @@ from nnunetv2_dualagg.commands import (
     workflow,
 )
 from nnunetv2_dualagg.utils.errors import UserError
+
+FAULT = "this should not happen"
+"""How the sentence for an exception begins that nobody has foreseen."""
+
+TRACEBACK = "NNUNETV2_DUALAGG_TRACEBACK"
+"""Environment variable with which exceptions are shown as Python shows them."""
 
 # A command module has HELP, add_arguments(parser) and run(args) -> exit code or None. It imports heavy packages
 # inside run, so that --help is instant.
@@ -62,16 +69,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 after an error that has been told in one sentence on stderr.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be text
     args = build_parser().parse_args(argv)
     try:
         return args.run(args) or 0
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"Error: {error.filename or 'input/output'}: {error.strerror or error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
+    except BaseException as error:
+        if os.environ.get(TRACEBACK) or isinstance(error, (SystemExit, GeneratorExit)):
+            raise
+        print(f"Error: {_sentence(error)}", file=sys.stderr)
     return 1
+
+
+def _sentence(error: BaseException) -> str:
+    """What went wrong, for people: the one place where an exception becomes a sentence."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'input/output'}: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return (
+            f"the memory does not suffice{f' ({error})' if str(error) else ''}; choose smaller sizes or fewer processes"
+        )
+    kind = type(error).__name__
+    return f"{FAULT}: {kind}: {' '.join(str(error).split())[:300]}; set {TRACEBACK}=1 to see where, and tell us"
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -103,7 +103,7 @@ def test_plans_without_3d_fullres_or_that_are_no_json(tmp_path):
     with pytest.raises(UserError, match="has no configuration 3d_fullres"):
         add_reduced_configuration(file, "3d_small", [16, 16, 16], 2, [4, 8, 8])
     file.write_text("{")
-    with pytest.raises(UserError, match="is not JSON"):
+    with pytest.raises(UserError, match="is not valid JSON"):
         add_reduced_configuration(file, "3d_small", [16, 16, 16], 2, [4, 8, 8])
 
 

@@ -165,7 +165,7 @@ def test_split_of_the_raw_dataset_goes_before(folders, file):
 def test_a_file_that_is_no_split(folders, file):
     file.parent.mkdir()
     file.write_text("{")
-    with pytest.raises(UserError, match="is not JSON"):
+    with pytest.raises(UserError, match="is not valid JSON"):
         write_splits(NAME, leave_one_out(CASES), overwrite=True)
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 
+from nnunetv2_dualagg.utils.options import name, whole
+
 HELP = "add a configuration with a smaller network, patch and batch to nnU-Net plans"
 
 
@@ -12,9 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "stages and another patch and batch size. It is made for machines without a GPU and for trials."
     )
     parser.add_argument("-d", required=True, metavar="ID", help="dataset, by number or full name")
-    parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans to add to (default: %(default)s)")
-    parser.add_argument("-c", required=True, metavar="NAME", help="name of the new configuration, such as 3d_small")
-    size = {"type": int, "required": True}
+    parser.add_argument(
+        "-p", default="nnUNetPlans", type=name, metavar="PLANS", help="plans to add to (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-c", required=True, type=name, metavar="NAME", help="name of the new configuration, such as 3d_small"
+    )
+    size = {"type": whole(1, 4096), "required": True}
     parser.add_argument("-patch_size", nargs=3, metavar=("Z", "Y", "X"), help="in voxels", **size)
     parser.add_argument("-batch_size", metavar="N", help="patches a batch", **size)
     parser.add_argument(

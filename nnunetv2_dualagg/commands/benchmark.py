@@ -2,6 +2,8 @@
 
 import argparse
 
+from nnunetv2_dualagg.utils.options import whole
+
 HELP = "compare speed and memory of DualAggUNet, its ablations and nnU-Net's networks on this machine"
 
 
@@ -15,12 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="plans to compare at: nnU-Net's 3d_fullres plans for iSeg (default on CUDA), 48^3 patches (default on a "
         "CPU), or a few seconds' trial",
     )
-    size = {"type": int, "nargs": 3, "metavar": ("Z", "Y", "X")}
+    size = {"type": whole(1, 1024), "nargs": 3, "metavar": ("Z", "Y", "X")}
     parser.add_argument("-patch", **size, help="patch size instead of the setting's")
-    parser.add_argument("-batch", type=int, metavar="N", help="batch size of training steps instead of the setting's")
+    parser.add_argument(
+        "-batch", type=whole(1, 1024), metavar="N", help="batch size of training steps instead of the setting's"
+    )
     parser.add_argument("-volume", **size, help="image size for whole-volume inference instead of the setting's")
-    parser.add_argument("-repeats", type=int, default=5, metavar="N", help="rounds; medians count (default: 5)")
-    parser.add_argument("-volume_repeats", type=int, default=3, metavar="N", help="for volumes (default: 3)")
+    parser.add_argument(
+        "-repeats", type=whole(1, 1000), default=5, metavar="N", help="rounds; medians count (default: 5)"
+    )
+    parser.add_argument("-volume_repeats", type=whole(1, 1000), default=3, metavar="N", help="for volumes (default: 3)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing -o")
 
 

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.names import is_text
+from nnunetv2_dualagg.utils.options import PROCESSES
 
 HELP = "compare the segmentations of several methods: metrics, statistics, tables, figures, HTML report"
 
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="look at these only, such as GM WM, if references and models do not have all in common; default: all",
     )
-    parser.add_argument("-np", type=int, default=2, metavar="N", help="cases to work on at a time (default: 2)")
+    parser.add_argument("-np", type=PROCESSES, default=2, metavar="N", help="cases to work on at a time (default: 2)")
     parser.add_argument("--skip-missing", action="store_true", help="leave out cases that lack a file, and list them")
     parser.add_argument("--overwrite", action="store_true", help="replace the output folder if it exists")
 
@@ -76,5 +78,7 @@ def parse_folders(items: list[str], option: str) -> dict[str, list[Path]]:
         name, separator, folder = item.partition("=")
         if not (name and separator and folder):
             raise UserError(f"{option} {item} is not understood, expected NAME=DIR")
+        if not is_text(name):
+            raise UserError(f"{option} {item!r}: the name is not UTF-8 text")
         folders.setdefault(name, []).append(Path(folder))
     return folders

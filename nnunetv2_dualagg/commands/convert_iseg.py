@@ -2,6 +2,8 @@
 
 import argparse
 
+from nnunetv2_dualagg.utils.options import PROCESSES
+
 HELP = "convert iSeg-2017 or iSeg-2019 folders into a raw dataset of nnU-Net"
 
 
@@ -16,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-split", choices=("training", "validation", "testing"), help="default: recognised")
     parser.add_argument("-modalities", nargs="+", choices=("T1", "T2"), default=["T1", "T2"], help="default: both")
     parser.add_argument("-sites", metavar="CSV", help="table subject,site; goes before the inferred sites")
-    parser.add_argument("-np", type=int, metavar="N", help="number of processes; default: the processors, at most 8")
+    parser.add_argument(
+        "-np", type=PROCESSES, metavar="N", help="number of processes; default: the processors, at most 8"
+    )
     parser.add_argument("--check", action="store_true", help="report on the folders, problems first; write nothing")
     parser.add_argument("--add", action="store_true", help="add the subjects to the existing dataset")
     parser.add_argument("--overwrite", action="store_true", help="replace the existing dataset")

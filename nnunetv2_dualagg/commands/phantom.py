@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from nnunetv2_dualagg.utils.options import PROCESSES, VOXELS, number, whole
+
 HELP = "write an iSeg-2019-like data set: a training site and three shifted testing sites"
 
 
@@ -22,23 +24,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "training subject, and those behind them for the testing subjects; default: random deformations of the "
         "ICBM152 average brain in nilearn",
     )
-    parser.add_argument("--num_training", type=int, default=10, metavar="N", help="training subjects (default: 10)")
     parser.add_argument(
-        "--num_testing", type=int, default=2, metavar="N", help="testing subjects of each of the 3 sites (default: 2)"
+        "--num_training", type=whole(1, 10_000), default=10, metavar="N", help="training subjects (default: 10)"
     )
     parser.add_argument(
-        "--size", type=int, nargs=3, metavar=("X", "Y", "Z"), help="voxels (default: iSeg's 144 x 192 x 256 mm)"
+        "--num_testing",
+        type=whole(0, 10_000),
+        default=2,
+        metavar="N",
+        help="testing subjects of each of the 3 sites (default: 2)",
     )
     parser.add_argument(
-        "--spacing", type=float, nargs="+", default=[1.0], metavar="MM", help="voxel size, 1 or 3 values (default: 1)"
+        "--size", type=VOXELS, nargs=3, metavar=("X", "Y", "Z"), help="voxels (default: iSeg's 144 x 192 x 256 mm)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files (default: 0)")
+    parser.add_argument(
+        "--spacing",
+        type=number(0, 20),
+        nargs="+",
+        default=[1.0],
+        metavar="MM",
+        help="voxel size, 1 or 3 values (default: 1)",
+    )
+    parser.add_argument(
+        "--seed", type=whole(0, 2**64 - 1), default=0, help="the same seed gives the same files (default: 0)"
+    )
     parser.add_argument(
         "--file_ending", choices=(".img", ".nii.gz"), default=".img", help="Analyze pairs (default) or NIfTI"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing -o")
     parser.add_argument(
-        "-np", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="processes (default: %(default)s)"
+        "-np", type=PROCESSES, default=min(8, os.cpu_count() or 1), metavar="N", help="processes (default: %(default)s)"
     )
 
 

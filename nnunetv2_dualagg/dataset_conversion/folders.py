@@ -1,5 +1,6 @@
 """Walking through folders of a data set as the user has them, unzipped or copied."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def visible_files(folders: Iterable[Path], what: str) -> Iterator[tuple[Path, Pa
             raise UserError(f"{root}: found {found}; expected a folder of {what} (unzip archives first)")
         for path in sorted(root.rglob("*")):
             parts = path.relative_to(root).parts
-            if path.is_dir() or path.resolve() in seen or any(p.startswith((".", "__MACOSX")) for p in parts):
+            real = os.path.realpath(path)  # which follows links that lead to themselves nowhere
+            if path.is_dir() or real in seen or any(p.startswith((".", "__MACOSX")) for p in parts):
                 continue
-            seen.add(path.resolve())
+            seen.add(real)
             yield root, path

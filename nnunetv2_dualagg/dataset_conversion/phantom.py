@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -36,6 +37,7 @@ SITES_FILE = "sites.csv"
 FILE_ENDINGS = (".img", ".nii.gz")
 ISEG_FIELD_OF_VIEW = (144.0, 192.0, 256.0)  # mm
 FIRST_TESTING_SUBJECT = 24
+FINEST, MOST_VOXELS = 0.25, 2**28
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,14 @@ def write_phantom(
     """
     if num_training < 1 or num_testing < 0 or processes < 1 or seed < 0:
         raise UserError("the phantom needs one or more training subjects and processes, and no negative number")
-    if not all(0 < s < 20 for s in spacing):
-        raise UserError(f"the spacing {_times(spacing)} is out of range; expected three numbers of mm from 0 to 20")
+    if not all(FINEST <= s < 20 for s in spacing):
+        raise UserError(f"the spacing {_times(spacing)} is out of range; expected three numbers from {FINEST} to 20 mm")
     if file_ending not in FILE_ENDINGS:
         raise UserError(f"the file ending {file_ending} is unknown; expected {' or '.join(FILE_ENDINGS)}")
     if size is None:
         size = tuple(int(np.ceil(mm / s)) for mm, s in zip(ISEG_FIELD_OF_VIEW, spacing, strict=True))
+    if min(size) < 1 or prod(size) > MOST_VOXELS:
+        raise UserError(f"the size {_times(size)} is out of range; expected 1 to {MOST_VOXELS} voxels in all")
     with new_directory(output, "phantom", overwrite, inputs=[maps] if maps else []) as folder:
         subjects = list(_subjects(maps, num_training, num_testing, seed))
         for name in (TRAINING_FOLDER, TESTING_FOLDER, TESTING_LABELS_FOLDER):

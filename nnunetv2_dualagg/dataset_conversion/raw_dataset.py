@@ -1,6 +1,5 @@
 """A raw dataset of nnU-Net: its folder, its files, ``dataset.json`` and ``sites.json``."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from nnunetv2_dualagg.dataset_conversion.origin import Origin, in_words
 from nnunetv2_dualagg.dataset_conversion.volumes import naming
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import locked, new_directory
+from nnunetv2_dualagg.utils.forms import ConvertedSites
 from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.utils.nnunet_folders import SITES_FILE
 
@@ -108,7 +108,7 @@ def merge_sites(folder: Path, new: Mapping[str, Mapping[str, Any]]) -> dict[str,
     """
     table = {}
     if (folder / SITES_FILE).exists():
-        table = json.loads((folder / SITES_FILE).read_text())
+        table = read_json(folder / SITES_FILE, ConvertedSites)
     for case, entry in new.items():
         if case in table:
             raise UserError(f"{case} is in the dataset already; expected other subjects to add")

@@ -4,11 +4,12 @@ The demo types the commands that a user types, one after the other, and shows th
 already is skipped, so an interrupted demo goes on where it stopped.
 """
 
-import json
 from pathlib import Path
 
 from nnunetv2_dualagg.demo.shell import Shell
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
+from nnunetv2_dualagg.utils.forms import Plans
+from nnunetv2_dualagg.utils.json import read_json
 
 ID = 219
 DATASET = f"Dataset{ID}_iSeg2019"
@@ -42,7 +43,7 @@ def run_demo(output: Path, device: str = "cpu") -> None:
             *("-npfp", 2, "-np", 2),
             "--verify_dataset_integrity",
         ],
-        done=plans.exists() and CONFIGURATION in json.loads(plans.read_text())["configurations"],
+        done=plans.exists() and CONFIGURATION in read_json(plans, Plans)["configurations"],
     )
     # 40^3 voxels and three stages: what two processor cores can train.
     add_reduced_configuration(plans, CONFIGURATION, [40, 40, 40], 2, [16, 32, 64])

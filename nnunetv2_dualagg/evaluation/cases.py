@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from nnunetv2_dualagg.evaluation.metrics.aggregate import ALL_SITES
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.forms import DatasetJson, Sites
 from nnunetv2_dualagg.utils.json import read_json
+from nnunetv2_dualagg.utils.names import is_text
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,7 @@ def load_labels(file: Path) -> Labels:
     Raises:
         UserError: ``labels`` or ``file_ending`` is missing, or there is no foreground label.
     """
-    content = read_json(file)
-    missing = [key for key in ("labels", "file_ending") if key not in content]
-    if missing:
-        raise UserError(f"{file} has no {' and no '.join(missing)}, expected nnU-Net's dataset.json")
+    content = read_json(file, DatasetJson)
     tissues = {}
     for name, value in content["labels"].items():
         values = tuple(value) if isinstance(value, list) else (value,)
@@ -127,8 +127,10 @@ def load_labels(file: Path) -> Labels:
             tissues[name] = values
     if not tissues:
         raise UserError(f"{file} declares no foreground label, expected at least one besides background")
-    channels = tuple(content.get("channel_names", {}).values())
+    channels = tuple((content.get("channel_names") or {}).values())
     ignore, may_be = content["labels"].get("ignore"), content.get("ignored_may_be")
+    if isinstance(ignore, list):
+        raise UserError(f"{file}: labels.ignore is {ignore}; expected one whole number")
     if may_be is not None:
         if unknown := [name for name in may_be if name not in content["labels"]]:
             raise UserError(f"{file} says ignored_may_be: {unknown[0]}; expected some of its labels")
@@ -156,11 +158,9 @@ def load_sites(file: Path) -> dict[str, str]:
     Raises:
         UserError: the file has another form.
     """
-    content = read_json(file)
-    if not isinstance(content, dict):
-        raise UserError(f'{file} holds a {type(content).__name__}, expected {{"case": {{"site": "name"}}}}')
-    sites = {case: entry.get("site") if isinstance(entry, dict) else entry for case, entry in content.items()}
+    content = read_json(file, Sites)
+    sites = {case: entry["site"] if isinstance(entry, dict) else entry for case, entry in content.items()}
     for case, site in sites.items():
-        if not isinstance(site, str):
-            raise UserError(f'{file} gives no site for case {case}, expected {{"{case}": {{"site": "name"}}}}')
+        if site == ALL_SITES or not site.strip() or not is_text(site):
+            raise UserError(f"{file} gives the site {site!r} for case {case}; expected another name")
     return sites

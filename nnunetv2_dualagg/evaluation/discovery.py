@@ -7,6 +7,7 @@ from pathlib import Path
 from nnunetv2_dualagg.evaluation.cases import Case, Labels, load_sites
 from nnunetv2_dualagg.evaluation.metrics.aggregate import ALL_SITES
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.names import is_text
 
 
 def find_cases(
@@ -90,6 +91,9 @@ def _segmentations(folder: Path, ending: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder, expected segmentations named CASE{ending}")
     files = {file.name[: -len(ending)]: file for file in sorted(folder.iterdir()) if file.name.endswith(ending)}
+    strange = [file for name, file in files.items() if not is_text(name)]
+    if strange:
+        raise UserError(f"{folder} holds {strange[0].name!r}, whose name is not UTF-8 text; rename it")
     if not files:
         raise UserError(f"{folder} holds no segmentation, expected files named CASE{ending}")
     return files

@@ -1,13 +1,15 @@
 """Can this installation use the models that it finds? Model folders made with trainers of this package."""
 
-import pickle
+import json
+import zipfile
+from contextlib import suppress
 from pathlib import Path
-
-import torch
 
 import nnunetv2_dualagg
 from nnunetv2_dualagg import trainers
-from nnunetv2_dualagg.architectures.options_record import decode_record
+from nnunetv2_dualagg.architectures.options_record import BYTES
+from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import regular_file
 
 
 def unusable_models(results: Path) -> list[str]:
@@ -33,11 +35,18 @@ def unusable_models(results: Path) -> list[str]:
 
 
 def _recorded_version(folder: Path) -> str | None:
-    """The version of this package in the first checkpoint that can be read and has it."""
+    """The version of this package in the first checkpoint that has it, found without unpickling any.
+
+    The record is a tensor of bytes, which PyTorch stores as they are in a file of its own in the archive.
+    """
     for file in sorted(folder.glob("fold_*/checkpoint_*.pth")):
         try:
-            weights = torch.load(file, map_location="cpu", weights_only=False, mmap=True)["network_weights"]
-            return decode_record(weights["_extra_state"])["version"]
-        except (KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-            continue  # a broken checkpoint, or weights of another network: they tell no version
+            with zipfile.ZipFile(regular_file(file)) as archive:
+                entries = [entry for entry in archive.infolist() if entry.file_size == BYTES]
+                records = [archive.read(entry) for entry in entries if entry.compress_type == zipfile.ZIP_STORED]
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError, UserError):
+            continue  # a broken checkpoint tells no version
+        for record in (record for record in records if record.startswith(b'{"version": ')):
+            with suppress(ValueError, KeyError, TypeError, RecursionError):
+                return str(json.loads(record)["version"])[:40]
     return None

@@ -1,21 +1,25 @@
 """Planning a dataset, and saying what was planned."""
 
 import io
-import re
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import nnunetv2
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunetv2_dualagg.planning.planner import DEFAULT_PREPROCESSOR, PLANS_NAME, DualAggPlanner
-from nnunetv2_dualagg.planning.splits import SPLITS_FILE, check_raw_splits
+from nnunetv2_dualagg.planning.splits import SPLITS_FILE, check_raw_splits, read_splits
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.forms import DatasetJson, Fingerprint
+from nnunetv2_dualagg.utils.json import read_json
+from nnunetv2_dualagg.utils.names import check_name, check_plans_name
 from nnunetv2_dualagg.utils.nnunet_folders import dataset_name, required_folder, training_cases
+
+MOST_GB, MOST_MM = 10_000, 100
 
 
 def plan_dataset(
@@ -57,20 +61,26 @@ def plan_dataset(
             None if overwrite_target_spacing is None else [float(s) for s in overwrite_target_spacing],
             overwrite=overwrite,
         )
-        planner.plan_experiment()
+        try:
+            planner.plan_experiment()
+        except (UserError, OSError, MemoryError):
+            raise
+        except Exception as error:  # of nnU-Net's planner, on a dataset that is not what it expects
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise UserError(f"nnU-Net cannot plan {name} from its dataset.json and fingerprint: {reason}") from error
     return planner.plans_file
 
 
 def _check_options(
     gpu_memory_target: float, spacing: Sequence[float] | None, plans_name: str, preprocessor_name: str
 ) -> None:
-    if not gpu_memory_target > 0:
-        raise UserError(f"the GPU memory target is {gpu_memory_target:g} GB; expected more than 0")
-    if spacing is not None and (len(spacing) != 3 or not all(s > 0 for s in spacing)):
-        raise UserError(f"the target spacing is {' '.join(map(str, spacing))}; expected three numbers above 0, in mm")
-    # nnU-Net names the results TRAINER__PLANS__CONFIGURATION and splits that name again.
-    if not re.fullmatch(r"\w[\w.-]*", plans_name) or "__" in plans_name:
-        raise UserError(f"the plans' name is '{plans_name}'; expected letters, digits, '-', '.' and single '_'")
+    if not 0 < gpu_memory_target <= MOST_GB:
+        raise UserError(f"the GPU memory target is {gpu_memory_target:g} GB; expected more than 0, at most {MOST_GB}")
+    if spacing is not None and (len(spacing) != 3 or not all(0 < s <= MOST_MM for s in spacing)):
+        found = " ".join(map(str, spacing))
+        raise UserError(f"the target spacing is {found}; expected three numbers above 0 and up to {MOST_MM}, in mm")
+    check_plans_name(plans_name)
+    check_name(preprocessor_name, "the preprocessor")
     place = str(Path(nnunetv2.__path__[0]) / "preprocessing")
     if recursive_find_python_class(place, preprocessor_name, current_module="nnunetv2.preprocessing") is None:
         raise UserError(f"nnU-Net has no preprocessor {preprocessor_name}; expected a class of nnunetv2.preprocessing")
@@ -87,8 +97,22 @@ def _check_dataset(name: str) -> None:
             f"{preprocessed} holds no fingerprint of the dataset; type: nnUNetv2_extract_fingerprint -d {number} "
             f"(or nnUNetv2_plan_and_preprocess -d {number}, to have nnU-Net's default plans and data as well)"
         )
+    description = read_json(raw / "dataset.json", DatasetJson)
+    fingerprint = read_json(preprocessed / "dataset_fingerprint.json", Fingerprint)
+    _check_fingerprint(
+        preprocessed / "dataset_fingerprint.json", fingerprint, len(description.get("channel_names") or ())
+    )
     if (preprocessed / SPLITS_FILE).is_file():
-        check_raw_splits(name, load_json(str(preprocessed / SPLITS_FILE)))
+        check_raw_splits(name, read_splits(preprocessed / SPLITS_FILE))
+
+
+def _check_fingerprint(file: Path, fingerprint: dict[str, Any], channels: int) -> None:
+    axes = {len(size) for size in (*fingerprint["spacings"], *fingerprint["shapes_after_crop"])}
+    if len(axes) > 1 or len(fingerprint["spacings"]) != len(fingerprint["shapes_after_crop"]):
+        raise UserError(f"{file}: spacings and shapes_after_crop do not fit together; extract the fingerprint again")
+    found = set(fingerprint["foreground_intensity_properties_per_channel"])
+    if found != {str(channel) for channel in range(channels)}:
+        raise UserError(f"{file} is of the channels {', '.join(sorted(found))}, but dataset.json has {channels}")
 
 
 def describe_plans(file: Path) -> str:

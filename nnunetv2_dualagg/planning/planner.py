@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
+from batchgenerators.utilities.file_and_folder_operations import save_json
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -16,6 +16,8 @@ from nnunetv2_dualagg.architectures import DualAggUNet
 from nnunetv2_dualagg.planning.paper import PAPER_CONFIGURATION, paper_configuration, suits_paper
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import new_file
+from nnunetv2_dualagg.utils.forms import Plans
+from nnunetv2_dualagg.utils.json import read_json
 
 PLANS_NAME = "nnUNetDualAggPlans"
 DEFAULT_PREPROCESSOR = "DefaultPreprocessor"
@@ -118,7 +120,7 @@ class DualAggPlanner(ExperimentPlanner):
             plans["configurations"][PAPER_CONFIGURATION] = paper_configuration(network)
         file = self.plans_file
         if file.exists():
-            old = load_json(str(file))
+            old = read_json(file, Plans)
             self._keep_added_configurations(old, plans)
             if old != plans and not self.overwrite:
                 raise UserError(
@@ -150,7 +152,7 @@ class DualAggPlanner(ExperimentPlanner):
         otherwise. The 3d_lowres spacing follows from the patch size, so it is only shared if found to be equal.
         """
         file = self._folder / f"{_NNUNET_PLANS}.json"
-        default = load_json(str(file)) if file.exists() else None
+        default = read_json(file, Plans) if file.exists() else None
         untouched = (
             self.overwrite_target_spacing is None
             and self.preprocessor_name == DEFAULT_PREPROCESSOR

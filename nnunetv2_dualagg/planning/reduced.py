@@ -9,8 +9,12 @@ from typing import Any
 
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import new_file
+from nnunetv2_dualagg.utils.forms import Plans, UNetKwargs
+from nnunetv2_dualagg.utils.json import check_form, read_json
+from nnunetv2_dualagg.utils.names import check_name
 
 PARENT = "3d_fullres"
+MOST_FEATURES = 4096
 _LISTS_OF_STAGES = ("kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage")
 
 
@@ -35,13 +39,21 @@ def add_reduced_configuration(
             deep supervision needs.
 
     Raises:
-        UserError: the plans have no ``3d_fullres`` or fewer stages, the patch does not fit the strides, or the plans
-            have another configuration of that name. A configuration equal to this one is left alone.
+        UserError: the plans are none or name a layer that is none, they have no ``3d_fullres`` or fewer stages, the
+            patch does not fit the strides, a number or the name is none, or the plans have another configuration of
+            that name. A configuration equal to this one is left alone.
     """
-    plans = _read(plans_file)
+    check_name(name, "the configuration")
+    plans = read_json(plans_file, Plans)
     if PARENT not in plans.get("configurations", {}):
         raise UserError(f"{plans_file} has no configuration {PARENT}, of which {name} would be a smaller one")
+    if "architecture" not in plans["configurations"][PARENT]:
+        raise UserError(f"{plans_file}: {PARENT} has no architecture; expected plans of nnU-Net 2.6 or later")
     architecture = deepcopy(plans["configurations"][PARENT]["architecture"])
+    check_form(architecture["arch_kwargs"], UNetKwargs, f"{plans_file}, the network of {PARENT}")
+    if not all(1 <= features <= MOST_FEATURES for features in features_per_stage):
+        found = " ".join(map(str, features_per_stage))
+        raise UserError(f"{plans_file}, configuration {name}: the features are {found}; expected 1 to {MOST_FEATURES}")
     _cut(architecture["arch_kwargs"], features_per_stage, f"{plans_file}, configuration {name}")
     _check_patch(patch_size, architecture["arch_kwargs"]["strides"], f"{plans_file}, configuration {name}")
     if batch_size < 1:
@@ -60,13 +72,6 @@ def add_reduced_configuration(
     plans["configurations"][name] = configuration
     with new_file(plans_file, overwrite=True) as part:
         part.write_text(json.dumps(plans, indent=4))
-
-
-def _read(plans_file: Path) -> dict[str, Any]:
-    try:
-        return json.loads(plans_file.read_text())
-    except ValueError as error:
-        raise UserError(f"{plans_file} is not JSON ({error}); expected nnU-Net's plans") from error
 
 
 def _cut(arch_kwargs: dict[str, Any], features: Sequence[int], where: str) -> None:

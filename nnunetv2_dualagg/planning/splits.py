@@ -7,8 +7,10 @@ from pathlib import Path
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
+from nnunetv2_dualagg.utils import forms
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import new_file
+from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.utils.nnunet_folders import required_folder
 
 SPLITS_FILE = "splits_final.json"
@@ -125,7 +127,7 @@ def write_splits(name: str, splits: Splits, overwrite: bool = False) -> Path:
             ``overwrite`` is False, or the raw dataset prescribes another one.
     """
     file = required_folder(nnUNet_preprocessed) / name / SPLITS_FILE
-    if _read(file) == splits:
+    if read_splits(file) == splits:
         return file
     trained = trained_folds(name)
     if trained:
@@ -165,18 +167,23 @@ def check_raw_splits(name: str, splits: Splits) -> None:
     if not nnUNet_raw.is_set():
         return
     file = Path(nnUNet_raw.require()) / name / SPLITS_FILE
-    prescribed = _read(file)
+    prescribed = read_splits(file)
     if prescribed is not None and _as_sets(prescribed) != _as_sets(splits[: len(prescribed)]):
         raise UserError(f"{file} prescribes other folds, on which nnU-Net's planning insists; remove it first")
 
 
-def _read(file: Path) -> Splits | None:
+def read_splits(file: Path) -> Splits | None:
+    """The folds in a file; None without it.
+
+    Raises:
+        UserError: it holds something else.
+    """
     if not file.is_file():
         return None
     try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise UserError(f"{file} is not JSON ({error}); expected a list of folds: remove it first") from error
+        return read_json(file, forms.Splits)
+    except UserError as error:
+        raise UserError(f"{error}; remove the file first") from error
 
 
 def _as_sets(splits: Splits) -> list[tuple[set[str], set[str]]]:

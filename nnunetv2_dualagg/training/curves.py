@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from nnunetv2_dualagg.utils.colours import METHODS, colour_map
 from nnunetv2_dualagg.utils.errors import UserError
-from nnunetv2_dualagg.utils.files import check_new_directory, new_directory
+from nnunetv2_dualagg.utils.files import check_new_directory, new_directory, regular_file
+from nnunetv2_dualagg.utils.forms import DebugJson
 from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.utils.tables import NO_VALUE, Table, as_markdown, write_table
 
@@ -86,17 +87,19 @@ def read_training(name: str, folder: Path) -> Training:
     epochs: dict[int, dict[str, float]] = {}
     parameters = None
     for log in logs:
-        text = log.read_text(encoding="utf-8", errors="replace")
-        for epoch, values in _read_epochs(text):
-            epochs[epoch] = values
+        text = regular_file(log).read_text(encoding="utf-8", errors="replace")
+        try:
+            epochs |= dict(_read_epochs(text))
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+            raise UserError(f"{log} has a line that nnU-Net does not write: {str(error)[:200]}") from error
         if found := PARAMETERS.search(text):
-            parameters = int(re.sub(r"\D", "", found[1]))
+            parameters = int(re.sub(r"\D", "", found[1])[:18])
     if not epochs:
         raise UserError(f"{folder} holds no training_log_*.txt with a finished epoch, expected nnU-Net's results")
     table = pd.DataFrame.from_dict(epochs, orient="index").rename_axis("epoch").sort_index()
     table["ema_pseudo_dice"] = table["pseudo_dice"].ewm(alpha=1 - SMOOTHING, adjust=False).mean()
-    debug = read_json(folder / "debug.json") if (folder / "debug.json").is_file() else {}
-    device = debug.get("gpu_name", debug.get("device", NO_VALUE))
+    debug = read_json(folder / "debug.json", DebugJson) if (folder / "debug.json").is_file() else {}
+    device = debug.get("gpu_name") or debug.get("device") or NO_VALUE
     return Training(name, _fold_name(folder), table, device, parameters)
 
 
@@ -123,7 +126,7 @@ def _read_epochs(text: str) -> list[tuple[int, dict[str, float]]]:
             continue
         key, value = match.groups()
         if key == "Epoch":
-            epoch, values = int(value), {}
+            epoch, values = _epoch(value), {}
         else:
             values[COLUMNS[key]] = _mean_dice(value) if key == "Pseudo dice" else float(value)
         if len(values) == len(COLUMNS):
@@ -131,10 +134,16 @@ def _read_epochs(text: str) -> list[tuple[int, dict[str, float]]]:
     return finished
 
 
+def _epoch(text: str) -> int:
+    if not re.fullmatch(r"\d{1,9}", text):
+        raise ValueError(f"epoch {text[:50]}")
+    return int(text)
+
+
 def _mean_dice(text: str) -> float:
     """The mean of ``[np.float32(0.9), 0.8, nan]``; NaN, for a class without voxels, does not count."""
     plain = re.sub(r"np\.float\d+\(([^)]*)\)", r"\1", text).replace("nan", "None")
-    values = [value for value in ast.literal_eval(plain) if value is not None]
+    values = [float(value) for value in ast.literal_eval(plain) if value is not None]
     return float(np.mean(values)) if values else float("nan")
 
 

@@ -1,13 +1,11 @@
 """What makes a training that was killed safe to start again with nnU-Net's ``--c``."""
 
 import errno
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
+from nnunetv2_dualagg.utils.checkpoints import is_whole, load_checkpoint
 from nnunetv2_dualagg.utils.errors import UserError
 
 try:
@@ -31,23 +29,20 @@ def check_checkpoints(fold: Path) -> int:
 
     Returns:
         The number of epochs behind the checkpoint from which nnU-Net will resume; 0 without one.
+
+    Raises:
+        UserError: the checkpoint holds what nnU-Net does not write, and might run code when nnU-Net loads it.
     """
     for file in (fold / name for name in CHECKPOINTS if (fold / name).is_file()):
-        if _is_whole(file):
-            return int(torch.load(file, map_location="cpu", weights_only=False)["current_epoch"])
+        if is_whole(file):
+            epoch = load_checkpoint(file).get("current_epoch")
+            if not isinstance(epoch, int):
+                raise UserError(f"{file} does not tell its epoch; expected a checkpoint of nnU-Net")
+            return epoch
         aside = file.with_name(file.name + DAMAGED)
         file.replace(aside)
         print(f"{file} is damaged, the training was probably killed writing it; it is now {aside}")
     return 0
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether the zip archive that PyTorch writes has its table of contents, which comes last, and right checksums."""
-    try:
-        with zipfile.ZipFile(checkpoint) as archive:
-            return archive.testzip() is None
-    except zipfile.BadZipFile:
-        return False
 
 
 @contextmanager

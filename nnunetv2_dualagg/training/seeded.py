@@ -25,7 +25,9 @@ from nnunetv2.run import run_training
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 
+from nnunetv2_dualagg.training.request import check_request
 from nnunetv2_dualagg.training.resuming import check_checkpoints, only_training_of
+from nnunetv2_dualagg.utils.checkpoints import load_checkpoint
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.nnunet_folders import dataset_name, required_folder
 
@@ -48,16 +50,21 @@ def train(seed: int, arguments: Sequence[str]) -> None:
         arguments: those of ``nnUNetv2_train``.
 
     Raises:
-        UserError: the seed is negative, nnUNet_results is not set, the dataset does not exist, or another process is
-            training the same.
+        UserError: the seed is negative, nnUNet_results is not set, there is no such dataset, trainer, plans,
+            configuration or fold, a checkpoint that nnU-Net would load might run code, or another process is training
+            the same.
     """
     if seed < 0:
         raise UserError(f"the seed is {seed}; expected 0 or more")
     options = _parse(arguments)
+    name = dataset_name(options.dataset)
     folder = seed_folder(required_folder(nnUNet_results), seed)
+    check_request(name, options.configuration, options.fold, options.tr, options.p)
+    if options.pretrained_weights:
+        load_checkpoint(Path(options.pretrained_weights))  # nnU-Net will unpickle it
     os.environ |= {nnUNet_results.env_var_name: str(folder)}
     print(f'Seed {seed}: results are in {folder}\nTo predict: export nnUNet_results="{folder}"', flush=True)
-    model = (dataset_name(options.dataset), options.tr, options.p, options.configuration, options.fold)
+    model = (name, options.tr, options.p, options.configuration, options.fold)
     fold = Path(get_output_folder(*model))
     with only_training_of(fold):
         epoch = check_checkpoints(fold) if options.c else 0

@@ -30,8 +30,9 @@ def check_ext_trainer(trainer_name: str = "nnUNetTrainerDualAgg") -> tuple[bool,
         trainer = recursive_find_trainer_class_by_name(trainer_name)
     except RuntimeError:
         return False, f"{VARIABLE}={setting} holds no {trainer_name}.{advice}"
-    except ImportError as error:
-        return False, f"{VARIABLE}={setting} holds a module that cannot be imported: {error}.{advice}"
+    except (Exception, SystemExit) as error:  # nnU-Net executes all modules in these folders, whatever they do
+        reason = f"{type(error).__name__}: {error}"
+        return False, f"{VARIABLE}={setting} holds a module that cannot be imported: {reason}.{advice}"
     expected = f"nnunetv2_dualagg.trainers.{trainer_name}"
     if trainer is not _own_trainer(trainer_name):
         return False, f"{VARIABLE}={setting} leads nnU-Net to {trainer.__module__}, not to {expected}.{advice}"

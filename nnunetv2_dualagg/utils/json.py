@@ -1,19 +1,68 @@
-"""Reading JSON files."""
+"""Reading JSON files: the one place where what a stranger wrote becomes data of a known form."""
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import regular_file
 
 
-def read_json(file: Path) -> Any:
+def read_json(file: Path, form: Any = Any) -> Any:
     """The content of a JSON file.
 
+    Args:
+        file: the file.
+        form: what the content has to be: a type or a model of :mod:`utils.forms`.
+
+    Returns:
+        Plain lists and dicts, with everything that is in the file.
+
     Raises:
-        UserError: the file is no JSON.
+        UserError: the file is no JSON, or its content is of another form.
+        OSError: it cannot be read.
     """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(regular_file(file).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is not valid JSON: {error}") from error
+    check_form(content, form, str(file))
+    return content
+
+
+def check_form(content: Any, form: Any, where: str) -> None:
+    """Compare content with a form.
+
+    Args:
+        content: what was read.
+        form: see :func:`read_json`.
+        where: the file, for the sentence.
+
+    Raises:
+        UserError: the content is of another form; the sentence tells the first place where.
+    """
+    try:
+        _adapter(form).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        if fault["type"] == "missing":
+            raise UserError(f"{where} lacks {place}") from error
+        expected = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        found = "" if fault["type"] == "value_error" else f" is {_short(fault['input'])}"
+        raise UserError(f"{where}: {place or 'its content'}{found}; {expected}") from error
+    except RecursionError as error:
+        raise UserError(f"{where} is nested too deeply") from error
+
+
+@lru_cache
+def _adapter(form: Any) -> TypeAdapter:
+    return TypeAdapter(form)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,6 +1,5 @@
 """Finding a dataset of nnU-Net and its training cases."""
 
-import json
 from pathlib import Path
 
 from nnunetv2.paths import _EnvPath, nnUNet_preprocessed, nnUNet_raw
@@ -8,6 +7,7 @@ from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_dataset
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.forms import Files
 from nnunetv2_dualagg.utils.json import read_json
 
 SITES_FILE = "sites.json"
@@ -58,12 +58,18 @@ def training_cases(name: str) -> list[str]:
         UserError: neither folder has the dataset.
     """
     if nnUNet_raw.is_set() and (raw := Path(nnUNet_raw.require()) / name / "dataset.json").is_file():
-        return sorted(str(case) for case in get_filenames_of_train_images_and_targets(str(raw.parent)))
+        read_json(raw, Files)
+        try:
+            return sorted(str(case) for case in get_filenames_of_train_images_and_targets(str(raw.parent)))
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+            raise UserError(
+                f"{raw}: nnU-Net cannot list the training cases: {type(error).__name__}: {error}"
+            ) from error
     preprocessed = required_folder(nnUNet_preprocessed) / name
     labels = preprocessed / "gt_segmentations"
     if not labels.is_dir() or not (preprocessed / "dataset.json").is_file():
         raise UserError(f"the training cases of {name} are unknown: {labels} does not exist, nor is it in nnUNet_raw")
-    ending = json.loads((preprocessed / "dataset.json").read_text())["file_ending"]
+    ending = read_json(preprocessed / "dataset.json", Files)["file_ending"]
     return sorted(file.name.removesuffix(ending) for file in labels.iterdir() if file.name.endswith(ending))
 
 

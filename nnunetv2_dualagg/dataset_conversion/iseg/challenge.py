@@ -4,6 +4,7 @@
 """
 
 import csv
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from nnunetv2_dualagg.dataset_conversion.iseg.layout import Subject
 from nnunetv2_dualagg.dataset_conversion.origin import Origin
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import regular_file
 
 TISSUES = {"background": 0, "CSF": 1, "GM": 2, "WM": 3}
 # The values in the label files for background, CSF, GM and WM, by the year that uses them.
@@ -52,8 +54,8 @@ def year_of(subjects: Iterable[Subject], folders: Iterable[Path | str]) -> int |
         UserError: the names tell both years.
     """
     subjects = list(subjects)
-    paths = {Path(folder).resolve() for folder in folders}
-    paths |= {path.resolve().parent for subject in subjects for path in subject.files.values()}
+    paths = {Path(os.path.realpath(folder)) for folder in folders}
+    paths |= {Path(os.path.realpath(path)).parent for subject in subjects for path in subject.files.values()}
     by_year = {int(found[-1]): path for path in sorted(paths) if (found := _YEAR.findall(str(path)))}
     if len(by_year) > 1:
         raise UserError(f"{by_year[2017]} is iSeg-2017 but {by_year[2019]} is iSeg-2019; expected one year at a time")
@@ -97,7 +99,7 @@ def read_sites(file: Path | str) -> dict[int, str]:
         UserError: it is no such table, a subject is no number or comes twice, or a site is empty.
     """
     try:
-        with open(file, newline="", encoding="utf-8-sig") as stream:
+        with open(regular_file(file), newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.reader(stream, skipinitialspace=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file} is no text ({error}); expected CSV with the columns subject,site") from error
@@ -109,7 +111,7 @@ def read_sites(file: Path | str) -> dict[int, str]:
         number, site = values.get("subject", "").strip(), values.get("site", "").strip()
         if not row:
             continue
-        if not number.isdecimal() or not site or int(number) in sites:
+        if not number.isdecimal() or len(number) > 9 or not site or int(number) in sites:
             raise UserError(
                 f"{file}, line {line}: found '{','.join(row)}'; expected a subject number, once, and a site"
             )

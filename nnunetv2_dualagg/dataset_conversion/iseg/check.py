@@ -1,5 +1,6 @@
 """Validation of iSeg subjects: for the converter, which stops at the first fault, and for a report of them all."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,17 @@ class Grid:
     Attributes:
         volume: header of the subject's first image.
         mask: where that image is not zero, shape (x, y, z).
+        digest: of its voxels, to know a copy of it.
     """
 
     volume: Volume
     mask: np.ndarray
+    digest: bytes
+
+    @classmethod
+    def of(cls, image: "Image") -> "Grid":
+        """That of the first image."""
+        return cls(image.volume, image.voxels != 0, _digest(image.voxels))
 
 
 @dataclass
@@ -64,9 +72,15 @@ def read_image(subject: Subject, kind: str, grid: Grid | None) -> Image:
         image.voxels, image.coding = _decode(image.voxels, volume.path)
     else:
         check_intensities(image.voxels, volume.path)
+        if grid and _digest(image.voxels) == grid.digest:
+            raise UserError(f"{volume.path} holds the same voxels as {grid.volume.path}; expected another modality")
     if grid:
         image.overlap = _check_overlap(image, grid)
     return image
+
+
+def _digest(voxels: np.ndarray) -> bytes:
+    return hashlib.sha256(voxels.ravel(order="K").data).digest()
 
 
 def mixed_codings(labels: dict[Path, int]) -> str | None:

@@ -112,6 +112,6 @@ def _convert_image(
     else:
         file = image_file(folder, case.subject.case, training, modalities.index(kind))
     image = read_image(case.subject, kind, grid)
-    grid = grid or Grid(image.volume, image.voxels != 0)
+    grid = grid or Grid.of(image)
     save_nifti(image.voxels, grid.volume.spacing, file)
     return grid, image.coding

@@ -1,5 +1,6 @@
 """Find iSeg's files and sort them by subject, wherever the user has unzipped or re-saved them."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ def _add(subject: Subject, path: Path, kind: str, split: str | None) -> Iterator
 
 def _folder_split(path: Path, root: Path) -> str | None:
     """The split in the name of the innermost telling folder; no further out than the given one."""
-    for part in (*reversed(path.relative_to(root).parent.parts), root.resolve().name):
+    for part in (*reversed(path.relative_to(root).parent.parts), os.path.basename(os.path.realpath(root))):
         if found := _SPLIT.search(part):
             return SPLITS[found.lastindex - 1]
     return None

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from nnunetv2_dualagg.dataset_conversion.checks import report, volume_cells
 from nnunetv2_dualagg.dataset_conversion.iseg.cases import MODALITIES, Case, DataSet, read_data_set
@@ -18,6 +19,7 @@ from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.parallel import run_parallel
 
 _LOW_OVERLAP = 0.9
+_SURFACE, _ENOUGH, _SWAP_MARGIN = 2, 500, 0.1  # voxels deep; voxels inside; fraction
 _COLUMNS = ("subject", "image", "shape", "spacing mm", "type", "range", "background", "overlap", "CSF, GM, WM ml")
 
 
@@ -34,6 +36,8 @@ class Finding:
         overlap: Dice coefficient with the non-zero voxels of the subject's first image; None for that one.
         coding: of a label, the year whose values it has.
         millilitres: of a label, the volumes of CSF, GM and WM.
+        surface: of an image, the mean at the brain's surface, where CSF is, as a fraction of that further inside; None
+            where there is too little brain to tell.
     """
 
     number: int
@@ -45,6 +49,7 @@ class Finding:
     overlap: float | None
     coding: int | None
     millilitres: list[float]
+    surface: float | None
 
 
 def check_iseg(
@@ -86,7 +91,7 @@ def _inspect(modalities: Sequence[str], case: Case) -> tuple[list[Finding], list
             except UserError as error:
                 problems.append(str(error))
                 continue
-            grid = grid or Grid(image.volume, image.voxels != 0)
+            grid = grid or Grid.of(image)
             findings.append(_finding(case.subject.number, kind, image))
             del image  # before the next one is read
     return findings, problems
@@ -99,9 +104,19 @@ def _finding(number: int, kind: str, image: Image) -> Finding:
         low, high = CODINGS[image.coding][low], CODINGS[image.coding][high]
         volumes = [np.count_nonzero(voxels == label) * ml for label in TISSUES.values() if label]
     background = 1 - np.count_nonzero(voxels) / voxels.size
+    surface = None if image.coding else _surface(voxels)
     return Finding(
-        number, kind, image.volume, float(low), float(high), background, image.overlap, image.coding, volumes
+        number, kind, image.volume, float(low), float(high), background, image.overlap, image.coding, volumes, surface
     )
+
+
+def _surface(voxels: np.ndarray) -> float | None:
+    brain = voxels != 0
+    inside = ndimage.binary_erosion(brain, iterations=_SURFACE)
+    if np.count_nonzero(inside) < _ENOUGH:
+        return None
+    mean = float(voxels[inside].mean(dtype=float))
+    return float(voxels[brain & ~inside].mean(dtype=float)) / mean if mean > 0 else None
 
 
 def _remarks(data: DataSet, findings: Sequence[Finding]) -> Iterator[str]:
@@ -121,6 +136,19 @@ def _remarks(data: DataSet, findings: Sequence[Finding]) -> Iterator[str]:
             yield f"{finding.volume.path} covers the brain of the first image badly (Dice {finding.overlap:.2f})"
         if finding.volume.spacing_assumed:
             yield f"{finding.volume.path} states no plausible spacing; 1 mm is assumed"
+    yield from _swapped(findings)
+
+
+def _swapped(findings: Sequence[Finding]) -> Iterator[str]:
+    """CSF, which covers the brain, is dark in T1 and bright in T2."""
+    surfaces = {(finding.number, finding.kind): finding.surface for finding in findings}
+    for finding in findings:
+        t1, t2 = (surfaces.get((finding.number, kind)) for kind in MODALITIES)
+        if finding.kind == "T1" and None not in (t1, t2) and t1 > t2 + _SWAP_MARGIN:
+            yield (
+                f"{finding.volume.path} is brighter at the brain's surface than subject {finding.number}'s T2: CSF is "
+                "dark in T1 and bright in T2, so they may have been swapped"
+            )
 
 
 def _summary(data: DataSet) -> Iterator[str]:

@@ -76,7 +76,10 @@ def _subjects_and_values(
 ) -> tuple[list[Subject], Sequence[int]]:
     """The subjects to submit, and the values of the four labels."""
     subjects, problems = find_subjects(folders)
-    year = year or year_of(subjects, folders)
+    told = year_of(subjects, folders)
+    if year and told and year != told:
+        raise UserError(f"{folders[0]} is iSeg-{told} by names or numbers, but -year says {year}; leave -year out")
+    year = year or told
     if year is None and (values is None or split is not None):
         raise UserError(f"{folders[0]}: neither names nor subject numbers tell the year; give -year 2017 or 2019")
     values = CODINGS[year] if values is None else values
@@ -121,6 +124,11 @@ def _label_pair(subject: Subject, prediction: Path, values: Sequence[int]) -> tu
     labels, counts = recode(voxels, tuple(TISSUES.values()), values)
     if sum(counts) != voxels.size:
         raise UserError(f"{prediction} holds the labels {listed(voxels)}; expected only 0, 1, 2 and 3")
+    absent = [name for name, count in zip(TISSUES, counts, strict=True) if name != "background" and not count]
+    if len(absent) == len(TISSUES) - 1:
+        raise UserError(f"{prediction} holds nothing but background; expected CSF, GM and WM")
+    if absent:
+        print(f"Remark: {prediction} holds no {' and no '.join(absent)}")
     return _label_header(t1).binaryblock, labels.tobytes(order="F")
 
 

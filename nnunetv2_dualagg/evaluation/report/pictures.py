@@ -42,7 +42,7 @@ def segmentation_figure(measured: Sequence[Measured], labels: Labels, file: Path
     """
     methods = list(measured[0].case.predictions)
     image = bool(measured[0].case.images)
-    titles = [labels.channels[0]] * image + ["reference", *methods]
+    titles = [*labels.channels[:1], "image"][:1] * image + ["reference", *methods]
     size = 2.4
     figure = Figure(figsize=(size * len(titles), size * 1.15 * len(measured) + 0.5), layout="compressed")
     rows = figure.subplots(len(measured), len(titles), squeeze=False)
