@@ -39,7 +39,7 @@ def test_labels_regions_and_ignore_come_from_dataset_json(tmp_path):
     ("text", "message"),
     [
         ("{", "not valid JSON"),
-        ('{"labels": {"background": 0, "a": 1}}', "no file_ending"),
+        ('{"labels": {"background": 0, "a": 1}}', "lacks file_ending"),
         ('{"labels": {"background": 0}, "file_ending": ".nii.gz"}', "no foreground label"),
     ],
 )
@@ -78,7 +78,7 @@ def test_site_names_may_stand_alone(tmp_path):
     (tmp_path / "sites.json").write_text(json.dumps({"a": "BCP", "b": {"site": "Emory"}}))
     assert load_sites(tmp_path / "sites.json") == {"a": "BCP", "b": "Emory"}
     (tmp_path / "sites.json").write_text(json.dumps({"a": {"split": "testing"}}))
-    with pytest.raises(UserError, match="case a"):
+    with pytest.raises(UserError, match=r"json lacks a\.site"):
         load_sites(tmp_path / "sites.json")
 
 

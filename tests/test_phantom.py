@@ -14,6 +14,7 @@ from nnunetv2_dualagg.simulation.anatomy import Anatomy, load_icbm152
 from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE
 from nnunetv2_dualagg.simulation.deformation import random_tissue_fractions, smooth_field
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import MARK
 
 SPACING = (4.0, 4.0, 4.0)
 SIZE = (40, 48, 40)
@@ -70,7 +71,7 @@ def overlap(a, b):
 
 def test_layout_is_the_challenges(data):
     places = ("iSeg-2019-Training", "iSeg-2019-Testing", "iSeg-2019-Testing-labels")
-    expected = {"sites.csv", *(f"{place}/origin.json" for place in places)}
+    expected = {MARK, "sites.csv", *(f"{place}/origin.json" for place in places)}
     for part in (".hdr", ".img"):
         for n in (1, 2):
             expected |= {f"iSeg-2019-Training/subject-{n}-{m}{part}" for m in ("T1", "T2", "label")}

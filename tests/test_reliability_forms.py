@@ -101,7 +101,7 @@ def test_a_site_called_like_all_of_them(tmp_path, capsys):
 def test_a_name_that_is_no_text(tmp_path, capsys):
     root = write_comparison(tmp_path / "in", cases=1)
     for folder in ("labelsTs", "default"):
-        (root / folder / "iSeg_000.nii.gz").rename(os.fsencode(root / folder) + b"/\xff.nii.gz")
+        os.rename(root / folder / "iSeg_000.nii.gz", os.fsencode(root / folder) + b"/\xff.nii.gz")
     arguments = ["compare", "-ref", root / "labelsTs", "-pred", f"a={root / 'default'}", "-o", tmp_path / "out"]
     code, error = run(capsys, *arguments)
     assert code == 1
@@ -144,9 +144,8 @@ def test_plan(tmp_path, monkeypatch, capsys, name, wrong):
     folders = set_folders(tmp_path, monkeypatch)
     raw = folders.raw / "Dataset001_Boxes"
     (raw / "imagesTr").mkdir(parents=True)
-    (raw / "dataset.json").write_text(
-        json.dumps({"labels": {"background": 0, "CSF": 1}, "file_ending": ".nii.gz", "channel_names": {"0": "T1"}})
-    )
+    description = {"labels": {"background": 0, "CSF": 1}, "file_ending": ".nii.gz", "channel_names": {"0": "T1"}}
+    (raw / "dataset.json").write_text(json.dumps({**description, "numTraining": 3}))
     preprocessed = folders.preprocessed / "Dataset001_Boxes"
     preprocessed.mkdir()
     numbers = dict.fromkeys(("max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std"), 1.0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import new_file
+from nnunetv2_dualagg.utils.json import read_json
 
 ORIGIN_FILE = "origin.json"
 
@@ -43,7 +44,7 @@ class Origin:
             UserError: the file is no such thing.
         """
         try:
-            return cls.of(json.loads(file.read_text(encoding="utf-8")))
+            return cls.of(read_json(file))
         except (ValueError, TypeError) as error:
             keys = ", ".join(field.name for field in fields(cls))
             raise UserError(f"{file} does not tell where the data come from ({error}); expected {keys}") from error

@@ -16,7 +16,7 @@ from nnunetv2_dualagg.dataset_conversion.origin import Origin, in_words
 from nnunetv2_dualagg.dataset_conversion.volumes import naming
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import locked, new_directory
-from nnunetv2_dualagg.utils.forms import ConvertedSites
+from nnunetv2_dualagg.utils.forms import ConvertedDatasetJson, ConvertedSites
 from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.utils.nnunet_folders import SITES_FILE
 
@@ -148,7 +148,7 @@ class Description:
         file = folder / DATASET_JSON
         if not file.is_file():
             return self
-        before = read_json(file)
+        before = read_json(file, ConvertedDatasetJson)
         channels = list(before["channel_names"].values())
         if channels != list(self.channels):
             raise UserError(f"{file} has the channels {channels}; expected {list(self.channels)} to add to")

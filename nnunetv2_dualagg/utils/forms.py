@@ -40,6 +40,25 @@ class TrainedDatasetJson(DatasetJson):
     channel_names: Annotated[dict[str, str], Field(min_length=1)]
 
 
+class OriginForm(Form):
+    """Where data come from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    description: str
+    licence: str
+    citation: str
+    reference: str
+
+
+class ConvertedDatasetJson(TrainedDatasetJson):
+    """``dataset.json`` of a dataset that a converter made."""
+
+    converted_by: str
+    origins: list[OriginForm] = []
+
+
 class Fold(Form):
     """One fold of ``splits_final.json``."""
 

@@ -1,6 +1,7 @@
 """Reading JSON files: the one place where what a stranger wrote becomes data of a known form."""
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,8 @@ def check_form(content: Any, form: Any, where: str) -> None:
     try:
         _adapter(form).validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(map(str, fault["loc"]))
+        fault = max(error.errors(include_url=False, include_context=False), key=lambda fault: len(fault["loc"]))
+        place = ".".join(str(part) for part in fault["loc"] if not _OF_UNIONS.fullmatch(str(part)))
         if fault["type"] == "missing":
             raise UserError(f"{where} lacks {place}") from error
         expected = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
@@ -56,6 +57,10 @@ def check_form(content: Any, form: Any, where: str) -> None:
         raise UserError(f"{where}: {place or 'its content'}{found}; {expected}") from error
     except RecursionError as error:
         raise UserError(f"{where} is nested too deeply") from error
+
+
+_OF_UNIONS = re.compile(r"str|int|float|Site|constrained-\w+|list\[.*\]")
+"""What pydantic puts into the place of a fault where a value may be of several types."""
 
 
 @lru_cache

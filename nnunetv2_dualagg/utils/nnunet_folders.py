@@ -7,7 +7,7 @@ from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_dataset
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from nnunetv2_dualagg.utils.errors import UserError
-from nnunetv2_dualagg.utils.forms import Files
+from nnunetv2_dualagg.utils.forms import Files, Sites
 from nnunetv2_dualagg.utils.json import read_json
 
 SITES_FILE = "sites.json"
@@ -85,9 +85,7 @@ def case_subjects(name: str) -> dict[str, str] | None:
     file = Path(nnUNet_raw.require()) / name / SITES_FILE if nnUNet_raw.is_set() else None
     if file is None or not file.is_file():
         return None
-    content = read_json(file)
-    if not isinstance(content, dict):
-        raise UserError(f'{file} holds a {type(content).__name__}; expected {{"case": {{"site": "name"}}}}')
+    content = read_json(file, Sites)
     entries = {case: entry for case, entry in content.items() if isinstance(entry, dict)}
     return {case: str(entry["subject"]) for case, entry in entries.items() if "subject" in entry}
 
