@@ -11,10 +11,10 @@ from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
-from nnunetv2_dualagg.planning.planner import DEFAULT_PREPROCESSOR, PLANS_NAME, DualAggPlanner
+from nnunetv2_dualagg.planning.planner import DEFAULT_PREPROCESSOR, NNUNET_PLANS, PLANS_NAME, DualAggPlanner
 from nnunetv2_dualagg.planning.splits import SPLITS_FILE, check_raw_splits, read_splits
 from nnunetv2_dualagg.utils.errors import UserError
-from nnunetv2_dualagg.utils.forms import DatasetJson, Fingerprint
+from nnunetv2_dualagg.utils.forms import DatasetJson, Fingerprint, Plans
 from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.utils.names import check_name, check_plans_name
 from nnunetv2_dualagg.utils.nnunet_folders import dataset_name, required_folder, training_cases
@@ -51,7 +51,7 @@ def plan_dataset(
     """
     name = dataset_name(dataset)
     _check_options(gpu_memory_target, overwrite_target_spacing, plans_name, preprocessor_name)
-    _check_dataset(name)
+    _check_dataset(name, plans_name)
     with nullcontext() if verbose else redirect_stdout(io.StringIO()):
         planner = DualAggPlanner(
             name,
@@ -86,7 +86,7 @@ def _check_options(
         raise UserError(f"nnU-Net has no preprocessor {preprocessor_name}; expected a class of nnunetv2.preprocessing")
 
 
-def _check_dataset(name: str) -> None:
+def _check_dataset(name: str, plans_name: str) -> None:
     raw = required_folder(nnUNet_raw) / name
     if not (raw / "dataset.json").is_file():
         raise UserError(f"{raw / 'dataset.json'} does not exist; nnU-Net plans from the raw dataset")
@@ -102,6 +102,9 @@ def _check_dataset(name: str) -> None:
     _check_fingerprint(
         preprocessed / "dataset_fingerprint.json", fingerprint, len(description.get("channel_names") or ())
     )
+    for file in (preprocessed / f"{plans}.json" for plans in dict.fromkeys((plans_name, NNUNET_PLANS))):
+        if file.is_file():
+            read_json(file, Plans)
     if (preprocessed / SPLITS_FILE).is_file():
         check_raw_splits(name, read_splits(preprocessed / SPLITS_FILE))
 

@@ -22,7 +22,7 @@ from nnunetv2_dualagg.utils.json import read_json
 PLANS_NAME = "nnUNetDualAggPlans"
 DEFAULT_PREPROCESSOR = "DefaultPreprocessor"
 
-_NNUNET_PLANS = "nnUNetPlans"
+NNUNET_PLANS = "nnUNetPlans"
 _PLANNED = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres", PAPER_CONFIGURATION)
 # What the preprocessed data depends on, in the plans and in a configuration.
 _DATASET_SETTINGS = ("image_reader_writer", "transpose_forward", "foreground_intensity_properties_per_channel")
@@ -151,7 +151,7 @@ class DualAggPlanner(ExperimentPlanner):
         Without default plans it is taken to be the same (as nnU-Net's other planners do) unless this planner was told
         otherwise. The 3d_lowres spacing follows from the patch size, so it is only shared if found to be equal.
         """
-        file = self._folder / f"{_NNUNET_PLANS}.json"
+        file = self._folder / f"{NNUNET_PLANS}.json"
         default = read_json(file, Plans) if file.exists() else None
         untouched = (
             self.overwrite_target_spacing is None
@@ -162,7 +162,7 @@ class DualAggPlanner(ExperimentPlanner):
             if default is not None and _same_data(plans, default, name):
                 configuration["data_identifier"] = default["configurations"][name]["data_identifier"]
             elif default is None and untouched and name in ("2d", "3d_fullres"):
-                configuration["data_identifier"] = f"{_NNUNET_PLANS}_{name}"
+                configuration["data_identifier"] = f"{NNUNET_PLANS}_{name}"
 
 
 def _same_data(plans: dict[str, Any], other: dict[str, Any], configuration: str) -> bool:
