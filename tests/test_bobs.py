@@ -189,6 +189,10 @@ FAULTS = {
     ),
     "NaN": (change("T1w", with_value(np.nan)), r"T1w\.nii\.gz holds NaN"),
     "only zeros": (change("T2w", lambda v, a: (v * 0, a)), r"T2w\.nii\.gz holds nothing but zeros"),
+    "T2 is T1": (
+        lambda root: shutil.copy(next(root.rglob(name_of("11", 6, "T1w"))), next(root.rglob(name_of("11", 6, "T2w")))),
+        r"T2w\.nii\.gz holds the same voxels as .*T1w\.nii\.gz; expected another modality",
+    ),
     "cut off": (
         lambda root: [f.write_bytes(f.read_bytes()[:-900]) for f in root.rglob(name_of("11", 6, "T1w"))],
         r"T1w\.nii\.gz is cut off or damaged",

@@ -1,5 +1,6 @@
 """What the images of every data set must be, whatever they show."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -32,6 +33,11 @@ def check_intensities(voxels: np.ndarray, path: Path) -> None:
         raise UserError(f"{path} holds NaN or infinite values; expected intensities")
     if not voxels.any():
         raise UserError(f"{path} holds nothing but zeros; expected intensities")
+
+
+def digest_of(voxels: np.ndarray) -> bytes:
+    """What tells a copy of an image, in whatever order the voxels lie in memory."""
+    return hashlib.sha256(voxels.ravel(order="K").data).digest()
 
 
 def report(

@@ -188,6 +188,35 @@ class Description:
         )
 
 
+@contextmanager
+def new_converted_dataset(
+    target: Path,
+    description: Description,
+    entries: Mapping[str, Mapping[str, Any]],
+    add: bool = False,
+    overwrite: bool = False,
+    inputs: Iterable[Path | str] = (),
+) -> Iterator[Path]:
+    """Yield a folder to write images and labels to; in the end it has its tables and becomes ``target``.
+
+    Args:
+        target: from :func:`target_folder`.
+        description: of what is converted; that of a dataset to which it is added is joined to it.
+        entries: the cases for ``sites.json``, see :func:`merge_sites`.
+        add: as for :func:`new_raw_dataset`, and likewise the others.
+        overwrite: replace ``target``.
+        inputs: what is read.
+
+    Raises:
+        UserError: as there, or what is added does not fit the dataset.
+    """
+    with new_raw_dataset(target, add, overwrite, inputs) as folder:
+        joined = description.joined(folder)
+        table = merge_sites(folder, entries)
+        yield folder
+        joined.write(folder, table)
+
+
 def _origins(content: Mapping[str, Any]) -> list[Origin]:
     """Those that a ``dataset.json`` tells; datasets of version 0.1.0 tell of one, in nnU-Net's own keys."""
     if "origins" in content:

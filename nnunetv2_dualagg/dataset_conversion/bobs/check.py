@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from nnunetv2_dualagg.dataset_conversion.bobs.labels import CSF, GM, NAMES, TISSUE_OF, UNLABELLED, WM, WORDS, name_of
 from nnunetv2_dualagg.dataset_conversion.bobs.layout import Session
-from nnunetv2_dualagg.dataset_conversion.checks import check_intensities, check_same_grid
+from nnunetv2_dualagg.dataset_conversion.checks import check_intensities, check_same_grid, digest_of
 from nnunetv2_dualagg.dataset_conversion.volumes import Volume, open_volume, recode
 from nnunetv2_dualagg.utils.errors import UserError
 
@@ -58,6 +59,23 @@ def read_image(session: Session, kind: str, first: Volume | None, more: Mapping[
         return Image(volume, _tissues(voxels, volume, {**TISSUE_OF, **more}))
     check_intensities(voxels, volume.path)
     return Image(volume, voxels)
+
+
+class Copies:
+    """Knows the images of a session that were read, and refuses a copy of one."""
+
+    def __init__(self) -> None:
+        self.seen: dict[bytes, Path] = {}
+
+    def check(self, voxels: np.ndarray, path: Path) -> None:
+        """Take note of an image.
+
+        Raises:
+            UserError: another file holds the same voxels.
+        """
+        first = self.seen.setdefault(digest_of(voxels), path)
+        if first != path:
+            raise UserError(f"{path} holds the same voxels as {first}; expected another modality")
 
 
 def affine_of(volume: Volume) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_dualagg.dataset_conversion.bobs.check import affine_of, missing_files, read_image
+from nnunetv2_dualagg.dataset_conversion.bobs.check import Copies, affine_of, missing_files, read_image
 from nnunetv2_dualagg.dataset_conversion.bobs.envelope import with_ignored
 from nnunetv2_dualagg.dataset_conversion.bobs.labels import IGNORE, TISSUES
 from nnunetv2_dualagg.dataset_conversion.bobs.layout import Session, find_sessions
@@ -16,8 +16,7 @@ from nnunetv2_dualagg.dataset_conversion.raw_dataset import (
     Description,
     image_file,
     label_file,
-    merge_sites,
-    new_raw_dataset,
+    new_converted_dataset,
     target_folder,
 )
 from nnunetv2_dualagg.dataset_conversion.volumes import in_las, save_nifti
@@ -84,13 +83,11 @@ def convert_bobs(
         ignored_may_be=("background", "CSF"),
     )
     target = target_folder(dataset_id, name, add, overwrite)
-    with new_raw_dataset(target, add, overwrite) as folder:
-        description = description.joined(folder)
-        table = merge_sites(folder, {s.case: _entry(s, origins[s.case].name) for s in sessions})
+    entries = {session.case: _entry(session, origins[session.case].name) for session in sessions}
+    with new_converted_dataset(target, description, entries, add, overwrite, folders) as folder:
         label_file(folder, "", training=True)  # makes the folder, before several processes want to
         convert = partial(_convert_session, folder, modalities, keep_head, dict(more_labels or {}))
         run_parallel(convert, sessions, num_processes)
-        description.write(folder, table)
     return target
 
 
@@ -115,8 +112,10 @@ def _convert_session(
     labels = with_ignored(label.voxels, first.spacing, keep_head)
     del label
     _save(labels, affine, label_file(folder, session.case, training=True))
+    copies = Copies()
     for channel, kind in enumerate(modalities):
         voxels = read_image(session, kind, first, more).voxels
+        copies.check(voxels, session.files[kind])
         if not keep_head:
             voxels = np.where(labels != 0, voxels, voxels.dtype.type(0))
         _save(voxels, affine, image_file(folder, session.case, True, channel))

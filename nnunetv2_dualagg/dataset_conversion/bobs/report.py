@@ -8,7 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_dualagg.dataset_conversion.bobs.check import missing_files, read_image, share_of_labels_without_image
+from nnunetv2_dualagg.dataset_conversion.bobs.check import (
+    Copies,
+    missing_files,
+    read_image,
+    share_of_labels_without_image,
+)
 from nnunetv2_dualagg.dataset_conversion.bobs.convert import MODALITIES
 from nnunetv2_dualagg.dataset_conversion.bobs.envelope import with_ignored
 from nnunetv2_dualagg.dataset_conversion.bobs.labels import IGNORE, TISSUES
@@ -69,11 +74,13 @@ def check_bobs(
 def _inspect(modalities: Sequence[str], keep_head: bool, more: Mapping[int, int], session: Session) -> Findings:
     found = Findings(problems=list(missing_files(session, modalities)), remarks=list(_changed_files(session)))
     first = tissues = None
+    copies = Copies()
     for kind in ("label", *modalities):
         if kind not in session.files:
             continue
         try:
             image = read_image(session, kind, first, more)
+            copies.check(image.voxels, session.files[kind])
         except UserError as error:
             found.problems.append(str(error))
             continue

@@ -1,12 +1,11 @@
 """Validation of iSeg subjects: for the converter, which stops at the first fault, and for a report of them all."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_dualagg.dataset_conversion.checks import check_intensities, check_same_grid
+from nnunetv2_dualagg.dataset_conversion.checks import check_intensities, check_same_grid, digest_of
 from nnunetv2_dualagg.dataset_conversion.iseg.challenge import CODINGS, TISSUES
 from nnunetv2_dualagg.dataset_conversion.iseg.layout import Subject
 from nnunetv2_dualagg.dataset_conversion.volumes import Volume, listed, open_volume, recode
@@ -33,7 +32,7 @@ class Grid:
     @classmethod
     def of(cls, image: "Image") -> "Grid":
         """That of the first image."""
-        return cls(image.volume, image.voxels != 0, _digest(image.voxels))
+        return cls(image.volume, image.voxels != 0, digest_of(image.voxels))
 
 
 @dataclass
@@ -72,15 +71,11 @@ def read_image(subject: Subject, kind: str, grid: Grid | None) -> Image:
         image.voxels, image.coding = _decode(image.voxels, volume.path)
     else:
         check_intensities(image.voxels, volume.path)
-        if grid and _digest(image.voxels) == grid.digest:
+        if grid and digest_of(image.voxels) == grid.digest:
             raise UserError(f"{volume.path} holds the same voxels as {grid.volume.path}; expected another modality")
     if grid:
         image.overlap = _check_overlap(image, grid)
     return image
-
-
-def _digest(voxels: np.ndarray) -> bytes:
-    return hashlib.sha256(voxels.ravel(order="K").data).digest()
 
 
 def mixed_codings(labels: dict[Path, int]) -> str | None:

@@ -13,8 +13,7 @@ from nnunetv2_dualagg.dataset_conversion.raw_dataset import (
     Description,
     image_file,
     label_file,
-    merge_sites,
-    new_raw_dataset,
+    new_converted_dataset,
     target_folder,
 )
 from nnunetv2_dualagg.dataset_conversion.volumes import save_nifti
@@ -67,16 +66,12 @@ def convert_iseg(
     origins = {case.subject.case: _origin(case, folders, data.year) for case in data.cases}
     target = target_folder(dataset_id, name, add, overwrite)
     inputs = [*folders, *([sites] if sites else [])]
-    with new_raw_dataset(target, add, overwrite, inputs) as folder:
-        description = Description(name, modalities, TISSUES, list(dict.fromkeys(origins.values())), ["convert_iseg"])
-        description = description.joined(folder)
-        table = merge_sites(
-            folder, {case.subject.case: _entry(case, origins[case.subject.case]) for case in data.cases}
-        )
+    entries = {case.subject.case: _entry(case, origins[case.subject.case]) for case in data.cases}
+    description = Description(name, modalities, TISSUES, list(dict.fromkeys(origins.values())), ["convert_iseg"])
+    with new_converted_dataset(target, description, entries, add, overwrite, inputs) as folder:
         codings = run_parallel(partial(_convert_case, folder, modalities), data.cases, num_processes)
         if problem := mixed_codings({path: year for case in codings for path, year in case.items()}):
             raise UserError(problem)
-        description.write(folder, table)
     return target
 
 
