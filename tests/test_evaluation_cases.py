@@ -160,7 +160,7 @@ def test_segmentations_that_do_not_fit_are_named(tmp_path, labels, change, messa
     write_image(reference, layers(0))
     write_image(other, **{"array": layers(0), **change})
     with pytest.raises(UserError, match=message) as error:
-        read_segmentation(other, labels, like=read_segmentation(reference, labels))
+        read_segmentation(other, labels, like=read_segmentation(reference, labels).grid)
     assert str(other) in str(error.value)
 
 

@@ -44,20 +44,20 @@ def test_known_distances_are_in_every_table(known):
         assert (float(row["dice"]), float(row["rvd"])) == (0, 0)
         assert float(row["volume_ml"]) == float(row["reference_ml"]) == pytest.approx(25 * 2 / 1000)
 
-    summary = {(r["site"], r["method"], r["tissue"], r["measure"]): r for r in rows(out / "summary.csv")}
+    summary = {(r["site"], r["method"], r["tissue"], r["metric"]): r for r in rows(out / "summary.csv")}
     assert {site for site, *_ in summary} == {"north", "south", "all sites"}
     for site, cases in (("north", "2"), ("south", "4"), ("all sites", "6")):
         row = summary[site, "a", "plane", "hd"]
         assert (row["cases"], float(row["mean"]), float(row["sd"]), float(row["median"])) == (cases, 4, 0, 4)
 
-    statistics = [r for r in rows(out / "statistics.csv") if r["site"] == "all sites" and r["measure"] == "asd"]
+    statistics = [r for r in rows(out / "statistics.csv") if r["site"] == "all sites" and r["metric"] == "asd"]
     (row,) = statistics
     assert (row["method"], row["baseline"]) == ("b", "a")
     assert [float(row[key]) for key in ("difference", "low", "high")] == [-2, -2, -2]
     assert (row["wins"], row["ties"], row["losses"]) == ("6", "0", "0")
     assert float(row["p"]) == float(row["p_holm"]) == pytest.approx(2 / 2**6)
 
-    for name, cell in (("table1", "plane ASD [mm]"), ("table2", "plane ASD [mm]"), ("measures", "ASD [mm]")):
+    for name, cell in (("table1", "plane ASD [mm]"), ("table2", "plane ASD [mm]"), ("all_metrics", "ASD [mm]")):
         cells = {(row.get("site", "all sites"), row["method"]): row[cell] for row in rows(out / f"{name}.csv")}
         assert cells["all sites", "a"] == "4.000 ± 0.000"
         assert cells["all sites", "b"] == "2.000 ± 0.000"
@@ -67,7 +67,7 @@ def test_known_distances_are_in_every_table(known):
             assert "2.000" in text
     assert {row["plane"] for row in rows(out / "table3.csv")} == {"0.0 ± 0.0"}
     assert {row["plane"] for row in rows(out / "dice.csv")} == {"0.000 ± 0.000"}
-    (row,) = [r for r in rows(out / "differences.csv") if (r["site"], r["measure"]) == ("all sites", "ASD [mm]")]
+    (row,) = [r for r in rows(out / "differences.csv") if (r["site"], r["metric"]) == ("all sites", "ASD [mm]")]
     assert (row["difference"], row["95 % interval"]) == ("-2.000", "-2.000 to -2.000")
 
     assert found.mean_dice == {"a": 0, "b": 0}
@@ -120,7 +120,7 @@ def test_seeds_are_runs_of_one_method(tmp_path):
     root = write_comparison(tmp_path, methods=("default", "seed0", "seed1"))
     assert run(root, predictions=["default=default", "dualagg=seed0", "dualagg=seed1"]) == 0
     summary = rows(root / "out" / "summary.csv")
-    spreads = {row["method"]: (row["runs"], row["run_sd"] != "") for row in summary if row["measure"] == "dice"}
+    spreads = {row["method"]: (row["runs"], row["run_sd"] != "") for row in summary if row["metric"] == "dice"}
     assert spreads == {"default": ("1", False), "dualagg": ("2", True)}
 
 

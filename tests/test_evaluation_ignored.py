@@ -8,7 +8,7 @@ from evaluation_data import read_rows, write_image
 
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.evaluation.cases import load_labels
-from nnunetv2_dualagg.evaluation.metrics.measure import disagreement
+from nnunetv2_dualagg.evaluation.metrics.scoring import disagreement
 from nnunetv2_dualagg.utils.errors import UserError
 
 LABELS = {"background": 0, "CSF": 1, "GM": 2, "WM": 3, "ignore": 4}

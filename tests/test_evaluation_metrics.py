@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from nnunetv2_dualagg.evaluation.metrics.agreement import dice, measures
+from nnunetv2_dualagg.evaluation.metrics.agreement import dice, metrics_of
 
 DISTANCES = ("asd", "hd95", "hd", "mhd")
 
@@ -42,7 +42,7 @@ def box(shape, low, high):
 
 def test_identical_masks_agree_perfectly():
     mask = sphere(6, (16, 16, 16), (1, 1, 1))
-    found = measures(mask, mask, (1, 2, 0.5))
+    found = metrics_of(mask, mask, (1, 2, 0.5))
     assert found["dice"] == 1
     assert found["rvd"] == 0
     assert all(found[key] == 0 for key in DISTANCES)
@@ -54,7 +54,7 @@ def test_identical_masks_agree_perfectly():
 )
 def test_concentric_spheres_are_the_difference_of_their_radii_apart(shape, spacing):
     small, large = sphere(18, shape, spacing), sphere(20, shape, spacing)
-    found = measures(small, large, spacing)
+    found = metrics_of(small, large, spacing)
     half_voxel = max(spacing) / 2  # a surface voxel's centre lies up to that far inside
     assert found["asd"] == pytest.approx(2, abs=half_voxel)
     assert found["mhd"] == pytest.approx(2, abs=half_voxel)
@@ -66,7 +66,7 @@ def test_concentric_spheres_are_the_difference_of_their_radii_apart(shape, spaci
 
 def test_two_voxels_are_their_distance_apart():
     one, other = box((9, 9, 9), (3, 3, 3), (4, 4, 4)), box((9, 9, 9), (4, 5, 6), (5, 6, 7))
-    found = measures(one, other, (2.5, 1, 0.5))
+    found = metrics_of(one, other, (2.5, 1, 0.5))
     assert [found[key] for key in DISTANCES] == pytest.approx([np.sqrt(2.5**2 + 2**2 + 1.5**2)] * 4)
     assert found["dice"] == 0
 
@@ -78,14 +78,14 @@ def test_a_shifted_plane_is_its_shift_apart(axis):
     high = [12, 12, 12]
     low[axis], high[axis] = 2, 3
     plane = box((12, 12, 12), low, high)
-    found = measures(plane, np.roll(plane, 4, axis), spacing)
+    found = metrics_of(plane, np.roll(plane, 4, axis), spacing)
     assert [found[key] for key in DISTANCES] == pytest.approx([4 * spacing[axis]] * 4)
 
 
 def test_a_box_that_grows_by_one_side_has_known_distances():
     # 2-D: the columns 0-9 against 0-14 of one row, 2 mm wide voxels: every voxel is surface
     reference, prediction = box((1, 20), (0, 0), (1, 10)), box((1, 20), (0, 0), (1, 15))
-    found = measures(reference, prediction, (1, 2))
+    found = metrics_of(reference, prediction, (1, 2))
     distances = np.array([0.0] * 10 + [2, 4, 6, 8, 10])
     assert found["asd"] == pytest.approx(distances.sum() / 25)
     assert found["mhd"] == pytest.approx(distances.mean())
@@ -106,22 +106,22 @@ def test_distances_equal_a_brute_force_search(shape, spacing, density, seed):
     rng = np.random.default_rng(seed)
     reference, prediction = rng.random((2, *shape)) < density
     reference.flat[rng.integers(reference.size)] = prediction.flat[rng.integers(prediction.size)] = True
-    found = measures(reference, prediction, spacing)
+    found = metrics_of(reference, prediction, spacing)
     for key, expected in brute_force(reference, prediction, spacing).items():
         assert found[key] == pytest.approx(expected, rel=1e-5), key
 
 
-def test_measures_are_symmetric_but_for_the_volume_difference():
+def test_metrics_are_symmetric_but_for_the_volume_difference():
     rng = np.random.default_rng(0)
     one, other = rng.random((2, 9, 8, 7)) < 0.2
-    there, back = measures(one, other, (1, 2, 3)), measures(other, one, (1, 2, 3))
+    there, back = metrics_of(one, other, (1, 2, 3)), metrics_of(other, one, (1, 2, 3))
     assert [there[key] for key in ("dice", *DISTANCES)] == [back[key] for key in ("dice", *DISTANCES)]
     assert (1 + there["rvd"] / 100) * (1 + back["rvd"] / 100) == pytest.approx(1)
 
 
 def test_empty_masks_give_nan():
     empty, full = np.zeros((4, 4, 4), bool), box((4, 4, 4), (1, 1, 1), (3, 3, 3))
-    missed, invented, both = (measures(*masks, (1, 1, 1)) for masks in ((full, empty), (empty, full), (empty, empty)))
+    missed, invented, both = (metrics_of(*masks, (1, 1, 1)) for masks in ((full, empty), (empty, full), (empty, empty)))
     assert all(np.isnan(found[key]) for found in (missed, invented, both) for key in DISTANCES)
     assert (missed["dice"], invented["dice"]) == (0, 0)
     assert np.isnan(both["dice"])

@@ -13,7 +13,7 @@ import pytest
 from evaluation_data import SPACING, layers, write_comparison, write_dataset_json, write_image
 
 from nnunetv2_dualagg.evaluation.compare import compare
-from nnunetv2_dualagg.evaluation.metrics.aggregate import KEYS
+from nnunetv2_dualagg.evaluation.metrics.aggregate import KEYS, aggregate
 from nnunetv2_dualagg.evaluation.report import volumes
 from nnunetv2_dualagg.evaluation.report.volumes import choose_cases
 
@@ -136,7 +136,9 @@ def test_best_median_and_worst_case_of_each_site_are_chosen():
         for method, shift in (("a", 0.01), ("b", -0.01))
         for tissue in ("GM", "WM")
     ]
-    chosen = {(record["case"], record["rank"]): record["dice"] for record in choose_cases(pd.DataFrame(rows))}
+    chosen = {
+        (record["case"], record["rank"]): record["dice"] for record in choose_cases(aggregate(pd.DataFrame(rows)).cases)
+    }
     assert chosen == pytest.approx(
         {
             ("north0", "worst"): 0.5,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata, t
 
-from nnunetv2_dualagg.evaluation.metrics.aggregate import KEYS, per_case, summary, with_tissue_mean
+from nnunetv2_dualagg.evaluation.metrics.aggregate import KEYS, aggregate, with_tissue_mean
 from nnunetv2_dualagg.evaluation.metrics.agreement import ASD, DICE, RVD
 from nnunetv2_dualagg.evaluation.metrics.statistics import (
     bootstrap_interval,
@@ -17,8 +17,16 @@ from nnunetv2_dualagg.evaluation.metrics.statistics import (
 from nnunetv2_dualagg.evaluation.report.conclusions import conclusions
 
 
+def summarise(table):
+    return aggregate(table).summary
+
+
+def compare_methods(table):
+    return paired_statistics(aggregate(table))
+
+
 def scores(values, sites=None, tissue="WM"):
-    """Scores in which every measure has the given values: {(method, run): [one per case]}."""
+    """Scores in which every metric has the given values: {(method, run): [one per case]}."""
     rows = []
     for (method, run), numbers in values.items():
         for index, number in enumerate(numbers):
@@ -37,7 +45,7 @@ def row(table, **keys):
 
 def test_summary_is_mean_sd_and_median_over_cases():
     values = [0.9, 0.8, 0.4]
-    found = row(summary(scores({("a", "x"): values})), tissue="WM", measure="dice")
+    found = row(summarise(scores({("a", "x"): values})), tissue="WM", metric="dice")
     assert found["mean"] == pytest.approx(0.7)
     assert found["sd"] == pytest.approx(np.std(values, ddof=1))
     assert found["median"] == 0.8
@@ -46,7 +54,7 @@ def test_summary_is_mean_sd_and_median_over_cases():
 
 
 def test_cases_without_a_value_are_counted():
-    found = row(summary(scores({("a", "x"): [1, np.nan, 2]})), tissue="WM", measure="asd")
+    found = row(summarise(scores({("a", "x"): [1, np.nan, 2]})), tissue="WM", metric="asd")
     assert (found["cases"], found["empty"], found["mean"]) == (3, 1, 1.5)
 
 
@@ -55,17 +63,17 @@ def test_the_mean_over_tissues_and_all_sites_are_added():
     table = pd.concat(
         [scores({("a", "x"): [1, 2, 6]}, sites), scores({("a", "x"): [3, 4, np.nan]}, sites, tissue="GM")]
     )
-    found = summary(table)
-    assert row(found, site="BCP", tissue="mean", measure="hd")["mean"] == 2.5
-    assert row(found, site="all sites", tissue="WM", measure="hd")["mean"] == 3
-    assert row(found, site="all sites", tissue="mean", measure="hd")["empty"] == 1  # not the mean of WM alone
+    found = summarise(table)
+    assert row(found, site="BCP", tissue="mean", metric="hd")["mean"] == 2.5
+    assert row(found, site="all sites", tissue="WM", metric="hd")["mean"] == 3
+    assert row(found, site="all sites", tissue="mean", metric="hd")["empty"] == 1  # not the mean of WM alone
     assert list(found["site"].unique()) == ["BCP", "Emory", "all sites"]
 
 
 def test_seeds_are_averaged_and_their_spread_is_told():
     table = scores({("a", "seed 0"): [0.8, 0.6], ("a", "seed 1"): [0.9, 0.7], ("a", "seed 2"): [0.85, 0.8]})
-    assert per_case(table)["dice"].tolist() == pytest.approx([0.85, 0.7])
-    found = row(summary(table), tissue="WM", measure="dice")
+    assert aggregate(table).cases["dice"].tolist() == pytest.approx([0.85, 0.7])
+    found = row(summarise(table), tissue="WM", metric="dice")
     assert found["runs"] == 3
     assert found["run_sd"] == pytest.approx(np.std([0.7, 0.8, 0.825], ddof=1))
     assert found["sd"] == pytest.approx(np.std([0.85, 0.7], ddof=1))
@@ -73,13 +81,13 @@ def test_seeds_are_averaged_and_their_spread_is_told():
 
 def test_a_seed_without_a_value_leaves_the_case_without_one():
     table = scores({("a", "seed 0"): [1, 1], ("a", "seed 1"): [3, np.nan]})
-    assert per_case(table)["asd"].tolist() == pytest.approx([2, np.nan], nan_ok=True)
+    assert aggregate(table).cases["asd"].tolist() == pytest.approx([2, np.nan], nan_ok=True)
 
 
 def test_folds_have_no_spread():
     table = scores({("a", "fold 0"): [0.8, 0.6, 0.7, 0.9]})
     table.loc[2:, "run"] = "fold 1"
-    found = row(summary(table), tissue="WM", measure="dice")
+    found = row(summarise(table), tissue="WM", metric="dice")
     assert found["mean"] == pytest.approx(0.75)
     assert np.isnan(found["run_sd"])
 
@@ -135,41 +143,41 @@ def test_pairs_are_counted_by_what_is_better():
 def test_cases_are_paired_by_name_not_by_order():
     table = scores({("a", "x"): [0.1, 0.5, 0.9], ("b", "x"): [0.2, 0.6, 1.0]})
     shuffled = table.sample(frac=1, random_state=1).sort_values("method", kind="stable")
-    found = row(paired_statistics(shuffled), measure="dice")
+    found = row(compare_methods(shuffled), metric="dice")
     assert (found["method"], found["baseline"]) == ("b", "a")
     assert found["difference"] == pytest.approx(0.1)
     assert (found["low"], found["high"]) == pytest.approx((0.1, 0.1))
     assert (found["wins"], found["losses"]) == (3, 0)
-    assert row(paired_statistics(shuffled), measure="asd")["losses"] == 3
+    assert row(compare_methods(shuffled), metric="asd")["losses"] == 3
 
 
-def test_holm_counts_the_tissues_and_pairs_of_one_measure():
+def test_holm_counts_the_tissues_and_pairs_of_one_metric():
     rng = np.random.default_rng(0)
     values = {(method, "x"): rng.normal(shift, 0.3, 10) for method, shift in (("a", 0), ("b", 0.3), ("c", 0.4))}
     table = pd.concat([scores(values), scores(values, tissue="GM")])
-    found = paired_statistics(table)
-    dice = found[found["measure"] == "dice"]
+    found = compare_methods(table)
+    dice = found[found["metric"] == "dice"]
     assert len(dice) == 6
     assert dice["p_holm"].min() == pytest.approx(6 * dice["p"].min())
 
 
 def test_volume_differences_are_compared_by_their_size():
     table = scores({("a", "x"): [-8.0, 6, -4, 2, 3, 5], ("b", "x"): [-1.0, 1, 1, -1, 1, -1]})
-    found = row(paired_statistics(table), measure=RVD.key)
+    found = row(compare_methods(table), metric=RVD.key)
     assert found["difference"] == pytest.approx(1 - 28 / 6)
     assert found["wins"] == 6
 
 
 def test_the_spread_of_seeds_stands_beside_the_difference():
     table = scores({("a", "s0"): [1, 2], ("a", "s1"): [2, 3], ("b", "s0"): [4, 4], ("b", "s1"): [8, 8]})
-    found = row(paired_statistics(table), measure="hd")
+    found = row(compare_methods(table), metric="hd")
     assert found["difference"] == pytest.approx(4)
     assert found["baseline_run_sd"] == pytest.approx(np.std([1.5, 2.5], ddof=1))
     assert found["run_sd"] == pytest.approx(np.std([4, 8], ddof=1))
 
 
-def sentence(a, b, measure=DICE):
-    (text,) = conclusions(paired_statistics(scores({("a", "x"): a, ("b", "x"): b})), "one", measure)
+def sentence(a, b, metric=DICE):
+    (text,) = conclusions(compare_methods(scores({("a", "x"): a, ("b", "x"): b})), "one", metric)
     return text
 
 
@@ -200,11 +208,11 @@ def test_an_interval_that_holds_zero_has_no_winner():
 def test_correction_for_many_tests_can_take_the_winner_away():
     few = {("a", "x"): BASE[:6], ("b", "x"): BASE[:6] + GAIN[:6]}  # p = 1/32, times three tissues
     table = pd.concat([scores(few, tissue=tissue) for tissue in ("CSF", "GM", "WM")])
-    (text,) = conclusions(paired_statistics(table), "one", DICE)
+    (text,) = conclusions(compare_methods(table), "one", DICE)
     assert "no winner between b and a in CSF, GM and WM: the interval excludes zero, but p after Holm" in text
 
 
 def test_a_single_method_has_nothing_to_compare_with():
-    found = paired_statistics(scores({("a", "x"): BASE}))
+    found = compare_methods(scores({("a", "x"): BASE}))
     assert found.empty
     assert conclusions(found, "one", DICE) == ["There is only one method, so there is nothing to compare it with."]

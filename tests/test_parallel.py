@@ -1,9 +1,10 @@
 import os
+import time
 
 import pytest
 
 from nnunetv2_dualagg.utils.errors import UserError
-from nnunetv2_dualagg.utils.parallel import default_num_processes, run_parallel
+from nnunetv2_dualagg.utils.parallel import default_num_processes, run_parallel, run_threads
 
 
 def square(number):
@@ -41,5 +42,21 @@ def test_no_items():
     assert run_parallel(square, [], 4) == []
 
 
-def test_default_number_of_processes():
-    assert 1 <= default_num_processes() <= 8
+@pytest.mark.parametrize(("processors", "processes"), [(None, 1), (3, 3), (64, 8)])
+def test_default_number_of_processes(monkeypatch, processors, processes):
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    assert default_num_processes() == processes
+
+
+def test_threads_give_results_by_the_order_of_the_items_and_start_nothing_after_a_failure():
+    assert run_threads(square, range(7), 3, "Squares") == [0, 1, 4, 9, 16, 25, 36]
+    started = []
+
+    def note(number):
+        started.append(number)
+        time.sleep(0.05)
+        return refuse_odd(number)
+
+    with pytest.raises(UserError, match="is odd"):
+        run_threads(note, range(1, 400), 1, "Odd")
+    assert len(started) < 399

@@ -1,7 +1,8 @@
 """What the benchmark prints: ratios to PlainConvUNet first, absolute numbers behind them."""
 
-from collections.abc import Sequence
 from typing import Any
+
+from nnunetv2_dualagg.utils.markdown import markdown_table
 
 MIB = 2**20
 COLUMNS = {
@@ -17,7 +18,7 @@ COLUMNS = {
 def ratios_table(ratios: dict[str, dict[str, float]]) -> str:
     """Multiples of PlainConvUNet, one row a network."""
     rows = [(name, *(f"{values[key]:.2f}x" for key in COLUMNS)) for name, values in ratios.items()]
-    return markdown(("network", *COLUMNS.values()), rows)
+    return markdown_table(("network", *COLUMNS.values()), rows, numbers_from=1)
 
 
 def networks_table(networks: dict[str, dict[str, Any]]) -> str:
@@ -34,13 +35,13 @@ def networks_table(networks: dict[str, dict[str, Any]]) -> str:
         )
         for name, values in networks.items()
     ]
-    return markdown(("network", *COLUMNS.values()), rows)
+    return markdown_table(("network", *COLUMNS.values()), rows, numbers_from=1)
 
 
 def parts_table(parts: dict[str, dict[str, float]]) -> str:
     """Shares of DualAggUNet's parts."""
     rows = [(part, *(f"{share[key]:.1%}" for key in ("time", "flops", "parameters"))) for part, share in parts.items()]
-    return markdown(("part of DualAggUNet", "time of a step", "FLOPs", "parameters"), rows)
+    return markdown_table(("part of DualAggUNet", "time of a step", "FLOPs", "parameters"), rows, numbers_from=1)
 
 
 def attention_table(attention: dict[str, Any]) -> str:
@@ -60,26 +61,14 @@ def attention_table(attention: dict[str, Any]) -> str:
     )
     rows, above = [], None
     for side in ours:
-        compared = ("", "")
+        compared: tuple[str, ...] = ("", "")
         if side in naive:
             compared = tuple(f"{naive[side][key] / exact[side][key]:.1f}x" for key in ("seconds", "peak_bytes"))
         growth = f"{ours[side]['seconds'] / above:.1f}x" if above else ""
         absolute = [cell for values in (ours, exact, naive) for cell in _time_and_memory(values.get(side))]
         rows.append((f"{side}^3", *compared, growth, *absolute))
         above = ours[side]["seconds"]
-    return markdown(header, rows)
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown with aligned columns, the first to the left and the others to the right."""
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
-        return f"| {' | '.join(padded)} |"
-
-    rule = "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths))
-    return "\n".join([line(header), f"|{rule}|", *map(line, rows)])
+    return markdown_table(header, rows, numbers_from=1)
 
 
 def _time_and_memory(values: dict[str, float] | None) -> tuple[str, str]:

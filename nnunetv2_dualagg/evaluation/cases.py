@@ -74,7 +74,7 @@ class Labels:
         differs = found != self.paint(reference)
         if self.ignore is None:
             return differs
-        impossible = False
+        impossible: np.ndarray | bool = False
         if self.ignored_may_be is not None:
             impossible = (found > 0) & ~np.isin(values, list(self.ignored_may_be))
         return np.where(reference == self.ignore, impossible, differs)

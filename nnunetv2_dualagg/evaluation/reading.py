@@ -17,6 +17,21 @@ GEOMETRY_TOLERANCE = 1e-3  # mm; NIfTI stores positions in single precision
 
 
 @dataclass(frozen=True)
+class Grid:
+    """The voxel grid of a file that was read.
+
+    Attributes:
+        file: where it came from.
+        shape: voxels along (z, y, x).
+        properties: nnU-Net's; ``properties["spacing"]`` is in mm, in the same order of axes.
+    """
+
+    file: Path
+    shape: tuple[int, ...]
+    properties: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Volume:
     """A file that was read.
 
@@ -31,18 +46,23 @@ class Volume:
     properties: Mapping[str, Any] = field(repr=False)
 
     @property
+    def grid(self) -> Grid:
+        """Where its voxels lie."""
+        return Grid(self.file, self.array.shape, self.properties)
+
+    @property
     def ras(self) -> np.ndarray:
         """The voxels as :func:`orientation.to_ras` turns them, shape (right, anterior, superior)."""
         return to_ras(self.array, self.properties)
 
 
-def read_image(file: Path, labels: Labels, like: Volume | None = None) -> Volume:
+def read_image(file: Path, labels: Labels, like: Grid | None = None) -> Volume:
     """Read an image or a segmentation with nnU-Net's reader.
 
     Args:
         file: the image.
         labels: what ``dataset.json`` says.
-        like: the volume whose voxel grid it must share, if any.
+        like: the voxel grid that it must share, if any.
 
     Raises:
         UserError: the file cannot be read, is no single 3-D image, holds NaN, or differs from ``like`` in shape,
@@ -67,7 +87,7 @@ def read_image(file: Path, labels: Labels, like: Volume | None = None) -> Volume
     return volume
 
 
-def read_segmentation(file: Path, labels: Labels, like: Volume | None = None) -> Volume:
+def read_segmentation(file: Path, labels: Labels, like: Grid | None = None) -> Volume:
     """Read a segmentation (as int16); see :func:`read_image`.
 
     Raises:
@@ -81,13 +101,13 @@ def read_segmentation(file: Path, labels: Labels, like: Volume | None = None) ->
     return Volume(file, volume.array.astype(np.int16), volume.properties)
 
 
-def check_same_grid(volume: Volume, like: Volume) -> None:
-    """Two volumes must share voxel grid and position.
+def check_same_grid(volume: Volume, like: Grid) -> None:
+    """A volume must lie on a voxel grid, in shape and position.
 
     Raises:
         UserError: shape, spacing, origin or direction differ.
     """
-    found, expected = volume.array.shape[::-1], like.array.shape[::-1]
+    found, expected = volume.array.shape[::-1], like.shape[::-1]
     if found != expected:
         raise UserError(f"{volume.file} has shape {found}, expected {expected} as in {like.file}")
     for name, ours, theirs in _geometry_pairs(volume.properties, like.properties):
@@ -117,6 +137,6 @@ def _geometry_pairs(properties: Mapping, expected: Mapping) -> list[tuple[str, n
     return [(name, np.asarray(ours, float), np.asarray(theirs, float)) for name, ours, theirs in pairs]
 
 
-def _listed(values: Sequence[float], most: int = 8) -> str:
+def _listed(values: Sequence[float] | np.ndarray, most: int = 8) -> str:
     text = ", ".join(f"{value:g}" for value in values[:most])
     return text if len(values) <= most else f"{text}, ... ({len(values)} values)"

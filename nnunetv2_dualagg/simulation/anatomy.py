@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nnunetv2_dualagg.utils.boxes import bounding_box
 from nnunetv2_dualagg.utils.errors import UserError
 
 CSF, GM, WM = 1, 2, 3
@@ -112,8 +113,3 @@ def _bathed(labels: NDArray[np.uint8], spacing: tuple[float, ...], rim: float) -
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(labels > 0, iterations=gap))
     brain = ndimage.binary_dilation(brain, iterations=rim)
     return np.where(brain & (labels == 0), CSF, labels).astype(np.uint8)[bounding_box(brain)]
-
-
-def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The smallest box that holds all of a mask."""
-    return ndimage.find_objects(mask.astype(np.uint8))[0]

@@ -120,7 +120,8 @@ def _fold_folders(folders: Sequence[Path]) -> list[Path]:
 def _read_epochs(text: str) -> list[tuple[int, dict[str, float]]]:
     """The finished epochs of a log, in its order."""
     finished = []
-    epoch, values = -1, {}
+    epoch = -1
+    values: dict[str, float] = {}
     for line in text.splitlines():
         if not (match := LINE.match(line)):
             continue

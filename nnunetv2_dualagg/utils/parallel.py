@@ -1,10 +1,10 @@
-"""The same work on many cases, in several processes and with a progress bar."""
+"""Work on many cases at a time, in processes or threads, with a progress bar."""
 
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -52,6 +52,31 @@ def run_parallel(
         raise UserError("a worker process was killed, probably for lack of memory; give a smaller -np") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def run_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], num_threads: int, title: str, unit: str = "case"
+) -> list[Result]:
+    """Apply a function that leaves Python's lock free to all items, and show a progress bar.
+
+    Args:
+        function: what to do.
+        items: with what.
+        num_threads: how many items to work on at a time.
+        title: what the progress bar says.
+        unit: what it counts.
+
+    Returns:
+        The results by the order of the items. A failure is raised at once; what has not started then never starts.
+    """
+    with ThreadPoolExecutor(max(1, num_threads)) as pool:
+        futures = [pool.submit(function, item) for item in items]
+        try:
+            for future in tqdm(as_completed(futures), total=len(futures), desc=title, unit=unit):
+                future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return [future.result() for future in futures]
 
 
 def _listed(results: Iterable[Result], total: int, unit: str) -> list[Result]:

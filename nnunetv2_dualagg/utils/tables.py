@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from nnunetv2_dualagg.utils.markdown import markdown_table
+
 NO_VALUE = "-"
 
 
@@ -26,12 +28,8 @@ class Table:
 
 
 def as_markdown(frame: pd.DataFrame) -> str:
-    """A Markdown table whose columns line up, so that it is readable on a screen too."""
-    rows = [flat_columns(frame), *([str(cell) for cell in row] for row in frame.itertuples(index=False))]
-    rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+    """A Markdown table."""
+    return markdown_table(flat_columns(frame), list(frame.itertuples(index=False)))
 
 
 def as_latex(table: Table) -> str:

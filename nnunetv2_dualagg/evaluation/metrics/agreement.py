@@ -1,4 +1,4 @@
-"""Measures of agreement between two binary masks on the same grid.
+"""Metrics of agreement between two binary masks on the same grid.
 
 Surfaces and distances are MONAI's, which agreed with a brute-force search on every shape that was tried;
 ``docs/compare.md`` tells how the libraries were chosen.
@@ -14,8 +14,8 @@ from nnunetv2_dualagg.utils.errors import UserError
 
 
 @dataclass(frozen=True)
-class Measure:
-    """How a column of measurements is to be read.
+class Metric:
+    """How a column of scores is to be read.
 
     Attributes:
         key: the column's name.
@@ -30,17 +30,17 @@ class Measure:
     digits: int
 
 
-DICE = Measure("dice", "Dice", "higher", 3)
-ASD = Measure("asd", "ASD [mm]", "lower", 3)
-HD95 = Measure("hd95", "HD95 [mm]", "lower", 2)
-HD = Measure("hd", "HD [mm]", "lower", 2)
-MHD = Measure("mhd", "MHD [mm]", "lower", 3)
-RVD = Measure("rvd", "RVD [%]", "zero", 1)
-MEASURES = (DICE, ASD, HD95, HD, MHD, RVD)
+DICE = Metric("dice", "Dice", "higher", 3)
+ASD = Metric("asd", "ASD [mm]", "lower", 3)
+HD95 = Metric("hd95", "HD95 [mm]", "lower", 2)
+HD = Metric("hd", "HD [mm]", "lower", 2)
+MHD = Metric("mhd", "MHD [mm]", "lower", 3)
+RVD = Metric("rvd", "RVD [%]", "zero", 1)
+METRICS = (DICE, ASD, HD95, HD, MHD, RVD)
 
 
-def measures(reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
-    """All measures of one tissue.
+def metrics_of(reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
+    """All metrics of one tissue.
 
     Args:
         reference: boolean mask, 2-D or 3-D.
@@ -56,7 +56,7 @@ def measures(reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[fl
     volume, reference_volume = np.count_nonzero(prediction) * ml, np.count_nonzero(reference) * ml
     return {
         "dice": dice(reference, prediction),
-        **surface_measures(*surface_distances(reference, prediction, spacing)),
+        **surface_metrics(*surface_distances(reference, prediction, spacing)),
         "rvd": 100 * (volume - reference_volume) / reference_volume if reference_volume else float("nan"),
         "volume_ml": volume,
         "reference_ml": reference_volume,
@@ -107,7 +107,7 @@ def surface_distances(
     return there.astype(np.float64), back.astype(np.float64)
 
 
-def surface_measures(there: np.ndarray, back: np.ndarray) -> dict[str, float]:
+def surface_metrics(there: np.ndarray, back: np.ndarray) -> dict[str, float]:
     """Summarise surface distances.
 
     Args:

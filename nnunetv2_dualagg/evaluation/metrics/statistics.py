@@ -6,9 +6,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
-from nnunetv2_dualagg.evaluation.metrics.aggregate import per_case, summary, with_all_sites
-from nnunetv2_dualagg.evaluation.metrics.agreement import MEASURES, Measure
+from nnunetv2_dualagg.evaluation.metrics.aggregate import Aggregate, compared_key, with_all_sites
+from nnunetv2_dualagg.evaluation.metrics.agreement import METRICS, Metric
 
 MIN_CASES = 6  # with five pairs the Wilcoxon test cannot reach p < 0.05
 CONFIDENCE = 0.95
@@ -17,32 +18,28 @@ SEED = 0
 ROUNDING = 1e-12  # differences that are equal but for rounding have no SD to divide by
 
 
-def paired_statistics(scores: pd.DataFrame) -> pd.DataFrame:
+def paired_statistics(aggregated: Aggregate) -> pd.DataFrame:
     """Compare each pair of methods on the cases that both segmented.
 
     Args:
-        scores: a row per case, method, run and tissue. Runs are averaged in each case first. Of measures that are
-            best when close to zero, the absolute value is compared.
+        aggregated: the scores. Of metrics that are best when close to zero, the absolute value is compared.
 
     Returns:
-        A row per site, measure, tissue and pair (``method`` minus ``baseline``, the one named earlier), with the
+        A row per site, metric, tissue and pair (``method`` minus ``baseline``, the one named earlier), with the
         columns of :func:`compare_pairs`; ``p_holm``: p after Holm's correction for all tissues and pairs of the same
-        site and measure; and ``run_sd``, ``baseline_run_sd``: the SD over the methods' runs.
+        site and metric; and ``run_sd``, ``baseline_run_sd``: the SD over the methods' runs.
     """
-    to_zero = [measure.key for measure in MEASURES if measure.better == "zero"]
-    scores = scores.assign(**{key: scores[key].abs() for key in to_zero})
-    cases = with_all_sites(per_case(scores))
+    cases = with_all_sites(aggregated.cases)
     tables = [
-        pd.DataFrame(_pairs(at_site, measure)).assign(site=site, measure=measure.key)
+        pd.DataFrame(_pairs(at_site, metric)).assign(site=site, metric=metric.key)
         for site, at_site in cases.groupby("site", sort=False)
-        for measure in MEASURES
+        for metric in METRICS
     ]
     tables = [table.assign(p_holm=holm(table["p"].to_numpy())) for table in tables if len(table)]
     if not tables:
         return pd.DataFrame()
-    first = ["site", "measure", "tissue", "method", "baseline"]
-    table = pd.concat(tables, ignore_index=True)
-    table = _with_run_spread(table, summary(scores))
+    first = ["site", "metric", "tissue", "method", "baseline"]
+    table = _with_run_spread(pd.concat(tables, ignore_index=True), aggregated.compared)
     return table[[*first, *(column for column in table if column not in first)]]
 
 
@@ -50,7 +47,7 @@ def compare_pairs(difference: np.ndarray, higher_is_better: bool) -> dict[str, f
     """Statistics of paired differences.
 
     Args:
-        difference: method minus baseline, one value per case; NaN where a measure is missing.
+        difference: method minus baseline, one value per case; NaN where a metric is missing.
         higher_is_better: whether a positive difference is a win.
 
     Returns:
@@ -97,26 +94,25 @@ def wilcoxon(values: np.ndarray) -> float:
 
 def holm(p_values: np.ndarray) -> np.ndarray:
     """Holm's step-down correction (Holm 1979); NaN stays NaN and does not count as a test."""
-    order = np.argsort(p_values)  # NaN last
-    factors = np.arange(np.count_nonzero(~np.isnan(p_values)), 0, -1)
     corrected = np.full(p_values.shape, np.nan)
-    tests = order[: factors.size]
-    corrected[tests] = np.minimum(np.maximum.accumulate(factors * p_values[tests]), 1)
+    tests = ~np.isnan(p_values)
+    if tests.any():  # statsmodels gives NaN for all if there is one
+        corrected[tests] = multipletests(p_values[tests], method="holm")[1]
     return corrected
 
 
-def _pairs(cases: pd.DataFrame, measure: Measure) -> Iterator[dict]:
+def _pairs(cases: pd.DataFrame, metric: Metric) -> Iterator[dict]:
     for tissue, of_tissue in cases.groupby("tissue", sort=False):
-        values = of_tissue.pivot(index="case", columns="method", values=measure.key)
+        values = of_tissue.pivot(index="case", columns="method", values=compared_key(metric))
         for baseline, method in combinations(cases["method"].unique(), 2):
             difference = (values[method] - values[baseline]).to_numpy()
-            found = compare_pairs(difference, measure.better == "higher")
+            found = compare_pairs(difference, metric.better == "higher")
             yield {"tissue": tissue, "method": method, "baseline": baseline, **found}
 
 
 def _with_run_spread(table: pd.DataFrame, summarised: pd.DataFrame) -> pd.DataFrame:
-    keys = ["site", "measure", "tissue"]
-    spread = summarised[[*keys, "method", "run_sd"]]
+    keys = ["site", "metric", "tissue"]
+    spread = summarised[[*keys, "method", "run_sd"]].assign(metric=summarised["metric"].str.strip("|"))
     table = table.merge(spread, on=[*keys, "method"], how="left")
     spread = spread.rename(columns={"method": "baseline", "run_sd": "baseline_run_sd"})
     return table.merge(spread, on=[*keys, "baseline"], how="left")

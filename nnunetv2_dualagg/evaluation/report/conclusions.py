@@ -2,19 +2,19 @@
 
 import pandas as pd
 
-from nnunetv2_dualagg.evaluation.metrics.agreement import Measure
+from nnunetv2_dualagg.evaluation.metrics.agreement import Metric
 from nnunetv2_dualagg.evaluation.metrics.statistics import MIN_CASES
 
 ALPHA = 0.05
 
 
-def conclusions(statistics: pd.DataFrame, site: str, measure: Measure) -> list[str]:
+def conclusions(statistics: pd.DataFrame, site: str, metric: Metric) -> list[str]:
     """One sentence per pair of methods.
 
     Args:
         statistics: the table of :func:`statistics.paired_statistics`.
         site: the site to speak of.
-        measure: the measure to speak of.
+        metric: the metric to speak of.
 
     Returns:
         The sentences. A method is called better in a tissue only with at least six cases, a confidence interval that
@@ -22,12 +22,12 @@ def conclusions(statistics: pd.DataFrame, site: str, measure: Measure) -> list[s
     """
     if statistics.empty:
         return ["There is only one method, so there is nothing to compare it with."]
-    rows = statistics[(statistics["site"] == site) & (statistics["measure"] == measure.key)]
+    rows = statistics[(statistics["site"] == site) & (statistics["metric"] == metric.key)]
     pairs = rows.groupby(["method", "baseline"], sort=False)
-    return [_sentence(method, baseline, pair, site, measure) for (method, baseline), pair in pairs]
+    return [_sentence(method, baseline, pair, site, metric) for (method, baseline), pair in pairs]
 
 
-def verdict(row: pd.Series, measure: Measure) -> str:
+def verdict(row: pd.Series, metric: Metric) -> str:
     """``better``, ``worse`` or the reason why neither can be said, for a row of the statistics."""
     cases = row["cases"] - row["empty"]
     if cases < MIN_CASES:
@@ -36,18 +36,18 @@ def verdict(row: pd.Series, measure: Measure) -> str:
         return "the interval holds zero"
     if not row["p_holm"] < ALPHA:
         return f"the interval excludes zero, but p after Holm's correction is not below {ALPHA}"
-    return "better" if (row["difference"] > 0) == (measure.better == "higher") else "worse"
+    return "better" if (row["difference"] > 0) == (metric.better == "higher") else "worse"
 
 
-def _sentence(method: str, baseline: str, pair: pd.DataFrame, site: str, measure: Measure) -> str:
-    quantity = f"|{measure.title}|" if measure.better == "zero" else measure.title
+def _sentence(method: str, baseline: str, pair: pd.DataFrame, site: str, metric: Metric) -> str:
+    quantity = f"|{metric.title}|" if metric.better == "zero" else metric.title
     groups: dict[str, list[pd.Series]] = {}
     for _, row in pair.iterrows():
-        groups.setdefault(verdict(row, measure), []).append(row)
+        groups.setdefault(verdict(row, metric), []).append(row)
     parts = []
     for found in sorted(groups, key=("better", "worse").__contains__, reverse=True):
         if found in ("better", "worse"):
-            tissues = [f"{row['tissue']} ({_numbers(row, measure)})" for row in groups[found]]
+            tissues = [f"{row['tissue']} ({_numbers(row, metric)})" for row in groups[found]]
             parts.append(f"{method} is {found} than {baseline} in {_and(tissues)}")
         else:
             tissues = [row["tissue"] for row in groups[found]]
@@ -56,8 +56,8 @@ def _sentence(method: str, baseline: str, pair: pd.DataFrame, site: str, measure
     return f"{site}, {cases} case{'s' * (cases != 1)}, {quantity}: {'; '.join(parts)}."
 
 
-def _numbers(row: pd.Series, measure: Measure) -> str:
-    digits = measure.digits
+def _numbers(row: pd.Series, metric: Metric) -> str:
+    digits = metric.digits
     interval = f"{row['low']:+.{digits}f} to {row['high']:+.{digits}f}"
     return f"{row['difference']:+.{digits}f}, 95 % interval {interval}, p = {row['p_holm']:.2g}"
 

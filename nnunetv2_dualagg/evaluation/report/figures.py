@@ -8,8 +8,9 @@ import pandas as pd
 
 from nnunetv2_dualagg.evaluation.cases import Labels
 from nnunetv2_dualagg.evaluation.metrics.agreement import ASD, DICE, HD95
-from nnunetv2_dualagg.evaluation.metrics.measure import Measured
-from nnunetv2_dualagg.evaluation.report.pictures import pick_cases, segmentation_figure
+from nnunetv2_dualagg.evaluation.metrics.scoring import ScoredCase
+from nnunetv2_dualagg.evaluation.report.images import Images
+from nnunetv2_dualagg.evaluation.report.pictures import segmentation_figure
 from nnunetv2_dualagg.evaluation.report.plots import box_plots, volume_plot
 
 SEGMENTATIONS = "segmentations.png"
@@ -24,25 +25,28 @@ class Figure:
     alt: str
 
 
-def draw_figures(measured: Sequence[Measured], scores: pd.DataFrame, labels: Labels, folder: Path) -> list[Figure]:
+def draw_figures(
+    picked: Sequence[ScoredCase], images: Images, cases: pd.DataFrame, labels: Labels, folder: Path
+) -> list[Figure]:
     """Draw all figures.
 
     Args:
-        measured: all cases.
-        scores: a row per case, method, run and tissue.
+        picked: the cases whose segmentations to show, from :func:`pictures.pick_cases`.
+        images: their channels.
+        cases: the scores, a row per case, method and tissue.
         labels: what ``dataset.json`` says.
         folder: where to write the PNG files.
     """
     title = "Segmentations of the case, and in the slice, in which the methods disagree most, for each site"
     alt = f"{title}: image, reference and each method, voxels that differ from the reference outlined"
     figures = [Figure(folder / SEGMENTATIONS, title, alt)]
-    segmentation_figure(pick_cases(measured), labels, figures[0].file)
+    segmentation_figure(picked, images, labels, figures[0].file)
     for quantity in (DICE, ASD, HD95):
         title = f"{quantity.title} per site and tissue"
-        alt = f"{title}: a box per method with a point per case; the table of all measures has the numbers"
+        alt = f"{title}: a box per method with a point per case; the table of all metrics has the numbers"
         figures.append(Figure(folder / f"boxplots_{quantity.key}.png", title, alt))
-        box_plots(scores, quantity, figures[-1].file)
+        box_plots(cases, quantity, figures[-1].file)
     title = "Dice against the reference's volume"
     figures.append(Figure(folder / "volumes.png", title, f"{title}: a point per case and method, for each tissue"))
-    volume_plot(scores, figures[-1].file)
+    volume_plot(cases, figures[-1].file)
     return figures

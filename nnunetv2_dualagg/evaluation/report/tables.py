@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nnunetv2_dualagg.evaluation.metrics.aggregate import ALL_SITES, MEAN
-from nnunetv2_dualagg.evaluation.metrics.agreement import ASD, DICE, HD, MEASURES, Measure
+from nnunetv2_dualagg.evaluation.metrics.agreement import ASD, DICE, HD, METRICS, Metric
 from nnunetv2_dualagg.evaluation.published import TISSUES, published_table
 from nnunetv2_dualagg.utils.tables import NO_VALUE, Table
 
-PERCENT = Measure("dice", "Dice [%]", "higher", 1)
+PERCENT = Metric("dice", "Dice [%]", "higher", 1)
 OURS = "this comparison"
 CELL = "mean ± SD over cases"
 NOTE = "Rows with other data were published on those; they stand here for reference and are not ranked with ours."
@@ -19,11 +19,11 @@ def make_tables(summarised: pd.DataFrame) -> list[Table]:
     """All tables of a comparison.
 
     Args:
-        summarised: the table of :func:`aggregate.summary`.
+        summarised: the table of :func:`aggregate.Aggregate`.
 
     Returns:
         ``dice``: Dice per site, method and tissue; ``table1`` to ``table3`` as in the paper: accuracy over all cases,
-        accuracy per site, and Dice in percent as in its ablation; ``measures``: everything.
+        accuracy per site, and Dice in percent as in its ablation; ``all_metrics``: everything.
     """
     tissues = list(summarised["tissue"].unique())
     single = [tissue for tissue in tissues if tissue != MEAN]
@@ -40,7 +40,7 @@ def make_tables(summarised: pd.DataFrame) -> list[Table]:
         Table("table1", "Accuracy over all cases", text, table1),
         Table("table2", "Accuracy per site", text, table2),
         Table("table3", "As in the ablation of the paper", f"Dice in percent, {CELL}. {NOTE}", table3),
-        Table("measures", "All measures", CELL, _all_measures(summarised)),
+        Table("all_metrics", "All metrics", CELL, _all_metrics(summarised)),
     ]
 
 
@@ -50,16 +50,16 @@ def statistics_table(statistics: pd.DataFrame) -> Table:
     Args:
         statistics: the table of :func:`statistics.paired_statistics`, with at least one row.
     """
-    digits = {measure.key: measure.digits for measure in MEASURES}
-    titles = {measure.key: f"|{measure.title}|" if measure.better == "zero" else measure.title for measure in MEASURES}
+    digits = {metric.key: metric.digits for metric in METRICS}
+    titles = {metric.key: f"|{metric.title}|" if metric.better == "zero" else metric.title for metric in METRICS}
     rows = []
     for _, row in statistics.iterrows():
-        difference, low, high = (_signed(row[key], digits[row["measure"]]) for key in ("difference", "low", "high"))
-        spreads = (_number(row[key], digits[row["measure"]] + 1) for key in ("run_sd", "baseline_run_sd"))
+        difference, low, high = (_signed(row[key], digits[row["metric"]]) for key in ("difference", "low", "high"))
+        spreads = (_number(row[key], digits[row["metric"]] + 1) for key in ("run_sd", "baseline_run_sd"))
         rows.append(
             {
                 "site": row["site"],
-                "measure": titles[row["measure"]],
+                "metric": titles[row["metric"]],
                 "tissue": row["tissue"],
                 "methods": f"{row['method']} - {row['baseline']}",
                 "cases": f"{row['cases'] - row['empty']} of {row['cases']}",
@@ -89,15 +89,15 @@ def mean_and_sd(row: pd.Series, digits: int) -> str:
     return f"{text} ({row['empty']} empty)" if row["empty"] else text
 
 
-def _cells(summarised: pd.DataFrame, measures: Sequence[Measure]) -> pd.DataFrame:
-    """The summary of some measures in long form, with the text of each cell."""
+def _cells(summarised: pd.DataFrame, metrics: Sequence[Metric]) -> pd.DataFrame:
+    """The summary of some metrics in long form, with the text of each cell."""
     parts = []
-    for measure in measures:
-        part = summarised[summarised["measure"] == measure.key]
-        if measure is PERCENT:
+    for metric in metrics:
+        part = summarised[summarised["metric"] == metric.key]
+        if metric is PERCENT:
             part = part.assign(mean=100 * part["mean"], sd=100 * part["sd"])
-        cells = [mean_and_sd(row, measure.digits) for _, row in part.iterrows()]
-        parts.append(part.assign(measure=measure.title, data=OURS, cell=cells))
+        cells = [mean_and_sd(row, metric.digits) for _, row in part.iterrows()]
+        parts.append(part.assign(metric=metric.title, data=OURS, cell=cells))
     return pd.concat(parts)
 
 
@@ -107,31 +107,27 @@ def _with_published(cells: pd.DataFrame, table: int) -> pd.DataFrame:
         return cells
     published = published_table(table).assign(site=ALL_SITES)
     parts = [cells]
-    for measure, values in ((DICE, published["dice"]), (ASD, published["asd"]), (PERCENT, 100 * published["dice"])):
-        if measure.title in set(cells["measure"]):
-            text = [_number(value, measure.digits) for value in values]
-            parts.append(published.assign(measure=measure.title, cell=text))
+    for metric, values in ((DICE, published["dice"]), (ASD, published["asd"]), (PERCENT, 100 * published["dice"])):
+        if metric.title in set(cells["metric"]):
+            text = [_number(value, metric.digits) for value in values]
+            parts.append(published.assign(metric=metric.title, cell=text))
     return pd.concat(parts)
 
 
-def _wide(
-    cells: pd.DataFrame, rows: Sequence[str], tissues: Sequence[str], measures: Sequence[Measure]
-) -> pd.DataFrame:
-    """A row per site, method and so on; a column per tissue and measure, of one level if there is but one measure."""
-    wide = cells.pivot_table(
-        index=list(rows), columns=["tissue", "measure"], values="cell", aggfunc="first", sort=False
-    )
-    wide = wide[[(tissue, measure.title) for tissue in tissues for measure in measures]].fillna(NO_VALUE)
-    if len(measures) == 1:
+def _wide(cells: pd.DataFrame, rows: Sequence[str], tissues: Sequence[str], metrics: Sequence[Metric]) -> pd.DataFrame:
+    """A row per site, method and so on; a column per tissue and metric, of one level if there is but one metric."""
+    wide = cells.pivot_table(index=list(rows), columns=["tissue", "metric"], values="cell", aggfunc="first", sort=False)
+    wide = wide[[(tissue, metric.title) for tissue in tissues for metric in metrics]].fillna(NO_VALUE)
+    if len(metrics) == 1:
         wide.columns = wide.columns.droplevel(1)
     wide.columns.names = [None] * wide.columns.nlevels
     return wide.reset_index()
 
 
-def _all_measures(summarised: pd.DataFrame) -> pd.DataFrame:
-    """A row per site, tissue and method, a column per measure."""
-    wide = _cells(summarised, MEASURES).pivot_table(
-        index=["site", "tissue", "method"], columns="measure", values="cell", aggfunc="first", sort=False
+def _all_metrics(summarised: pd.DataFrame) -> pd.DataFrame:
+    """A row per site, tissue and method, a column per metric."""
+    wide = _cells(summarised, METRICS).pivot_table(
+        index=["site", "tissue", "method"], columns="metric", values="cell", aggfunc="first", sort=False
     )
     return wide.rename_axis(columns=None).reset_index()
 
