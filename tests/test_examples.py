@@ -34,7 +34,7 @@ def test_examples(file, monkeypatch):
 
 
 def test_datasets_are_named_as_the_converter_names_them():
-    names = {file.stem: Experiment(read_config(file), file.parent).dataset for file in EXAMPLES}
+    names = {file.stem: Experiment(read_config(file), file.parent).data.name for file in EXAMPLES}
     assert names["paper_iseg2017"] == "Dataset217_iSeg2017"
     assert names["comparison_iseg2019"] == "Dataset219_iSeg2019"
 
@@ -51,8 +51,8 @@ def test_infants_without_a_form_to_sign_dry_run(tmp_path, file, capsys):
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "config.yaml").write_text(text)
     dataset = read_config(tmp_path / "work" / "config.yaml").dataset
-    folders = [folder for source in ("iseg", "bobs") for folder in (dataset.get(source) or {}).get("folders", [])]
-    for folder in [*folders, *(dataset[key] for key in ("images", "references") if dataset.get(key))]:
+    folders = [folder for source in (dataset.iseg, dataset.bobs) if source for folder in source.folders]
+    for folder in [*folders, *filter(None, (dataset.images, dataset.references))]:
         Path(folder).mkdir(parents=True)
     assert cli.main(["workflow", "-o", str(tmp_path / "work")]) == 0
     capsys.readouterr()
@@ -61,8 +61,8 @@ def test_infants_without_a_form_to_sign_dry_run(tmp_path, file, capsys):
     methods = len(read_config(file).methods)
     assert jobs["train"] == str(5 * methods)
     assert jobs["convert"] == jobs["splits"] == jobs["compare_validation"] == "1"
-    assert jobs.get("compare", "0") == ("1" if "references" in dataset else "0")
-    assert jobs.get("predict", "0") == ("0" if dataset.get("images") is False else str(methods))
+    assert jobs.get("compare", "0") == ("1" if dataset.references else "0")
+    assert jobs.get("predict", "0") == ("0" if dataset.images is False else str(methods))
 
 
 def test_the_papers_length_is_that_of_its_trainer(tmp_path, monkeypatch):

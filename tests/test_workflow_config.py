@@ -14,7 +14,7 @@ from nnunetv2_dualagg.workflow.config import parse_config, read_config
 def test_the_template_is_a_working_configuration(tmp_path):
     template = files("nnunetv2_dualagg.workflow") / "files" / "config.yaml"
     config = parse_config(yaml.safe_load(template.read_text()))
-    assert config.sources == ["phantom"]
+    assert config.dataset.sources == ["phantom"]
     assert [method.model for method in config.methods] == [
         "nnUNetTrainer_1epoch__nnUNetPlans__3d_small",
         "nnUNetTrainerDualAgg_1epoch__nnUNetPlans__3d_small",
@@ -37,32 +37,35 @@ def test_what_is_left_out_is_as_in_nnunet(tmp_path):
 
 FAULTS = [
     (lambda c: c.pop("dataset"), "the file lacks dataset"),
-    (lambda c: c.pop("folds"), "folds is None; expected a list of numbers"),
+    (lambda c: c.pop("folds"), "the file lacks folds"),
     (lambda c: c.update(seeds=[0, 0]), "seeds names a number twice"),
-    (lambda c: c.update(seeds=[-1]), r"seeds is \[-1\]; expected a list of numbers"),
-    (lambda c: c.update(seeds=[True]), r"seeds is \[True\]"),
-    (lambda c: c.update(seed=[0]), "the file has the unknown key seed; expected some of dataset, methods"),
+    (lambda c: c.update(seeds=[-1]), r"seeds\[0\] is -1; expected greater than or equal to 0"),
+    (lambda c: c.update(seeds=[True]), r"seeds\[0\] is True; expected a whole number"),
+    (lambda c: c.update(seed=[0]), "the file has the unknown key seed"),
     (lambda c: c["dataset"].update(raw="Dataset001_X"), "dataset has phantom and raw; expected one of"),
     (lambda c: c["dataset"].pop("phantom"), "dataset has no source; expected one of phantom, iseg, bobs, raw"),
-    (lambda c: c["dataset"].update(id=1000), "dataset: id is 1000; expected a number of 1 to 999"),
+    (lambda c: c["dataset"].update(id=1000), "dataset: id is 1000; expected less than or equal to 999"),
     (lambda c: c["dataset"].update(title="x"), "dataset has the unknown key title"),
     (lambda c: c["dataset"].update(bobs={"folders": ["a"]}), "dataset has phantom and bobs; expected one of"),
-    (lambda c: c.update(dataset={"id": 1, "bobs": {}}), "dataset: bobs has the folders None; expected a list"),
+    (lambda c: c.update(dataset={"id": 1, "bobs": {}}), "dataset: bobs lacks folders"),
     (
         lambda c: c.update(dataset={"id": 1, "iseg": {"folders": ["a"]}, "bobs": {"folders": ["b"]}}),
         "dataset has iseg and bobs but no name; expected one",
     ),
     (lambda c: c.update(splits="by-subject", folds=[5]), "folds names 5, but these splits have the folds 0 to 4"),
     (lambda c: c.update(tissues="GM"), "tissues is 'GM'; expected a list"),
-    (lambda c: c.update(dataset={"raw": "/data/iSeg"}), "raw is /data/iSeg; expected a folder named like"),
-    (lambda c: c.update(dataset={"id": 1, "iseg": {}}), "dataset: iseg has the folders None; expected a list"),
+    (lambda c: c.update(dataset={"raw": "/data/iSeg"}), "dataset has raw = /data/iSeg; expected a folder named like"),
+    (lambda c: c.update(dataset={"id": 1, "iseg": {}}), "dataset: iseg lacks folders"),
     (lambda c: c.update(dataset={"id": 1, "iseg": ["a"]}), r"dataset: iseg is \['a'\]; expected lines of 'key: value'"),
     (lambda c: c.update(methods={}), "methods is empty"),
     (lambda c: c.update(methods=["a"]), r"methods is \['a'\]; expected lines of"),
     (lambda c: c["methods"].update(a={}), "methods: a lacks trainer"),
     (lambda c: c["methods"].update(a={"trainer": "T", "plan": "P"}), "methods: a has the unknown key plan"),
-    (lambda c: c["methods"].update(a={"trainer": "T", "plans": "P"}), "methods: a: plans is P; expected one of nnUNet"),
-    (lambda c: c["methods"].update({"a b": {"trainer": "T"}}), "methods: a b: the name may have letters"),
+    (
+        lambda c: c["methods"].update(a={"trainer": "T", "plans": "P"}),
+        "methods: a: plans is 'P'; expected 'nnUNetPlans', ",
+    ),
+    (lambda c: c["methods"].update({"a b": {"trainer": "T"}}), "methods: a b is no name for folders; expected letters"),
     (lambda c: c["methods"]["plain"].update(configuration="3d_cascade_fullres"), "needs another model's predictions"),
     (lambda c: c["methods"].update(a=c["methods"]["plain"]), "methods: a and plain are the same trainer"),
     (lambda c: c["methods"]["plain"].update(num_gpus=2), "num_gpus is 2, but device is cpu; expected cuda"),
@@ -73,23 +76,26 @@ FAULTS = [
     (lambda c: c.update(ensembles={"plain": ["plain", "resenc"]}), "ensembles: plain is a method's name too"),
     (lambda c: c.update(ensembles={"both": ["plain"]}), "expected two or more of plain, resenc"),
     (lambda c: c.update(ensembles={"both": ["plain", "other"]}), "expected two or more of plain, resenc"),
-    (lambda c: c.update(device="gpu"), "device is gpu; expected one of cuda, cpu, mps"),
-    (lambda c: c.update(step_size=0), "step_size is 0; expected more than 0"),
-    (lambda c: c.update(threads={"training": 4}), "threads: training is 4; expected a number for each of prepare"),
+    (lambda c: c.update(device="gpu"), "device is 'gpu'; expected 'cuda', 'cpu' or 'mps'"),
+    (lambda c: c.update(step_size=0), "step_size is 0; expected greater than 0"),
+    (lambda c: c.update(threads={"training": 4}), "threads has the unknown key training"),
     (lambda c: c.update(threads={"train": 0}), "threads: train is 0"),
-    (lambda c: c.update(step_size="0.5"), "the file: step_size is '0.5'; expected a number"),
-    (lambda c: c.update(device=3), "the file: device is 3; expected a word"),
-    (lambda c: c.update(splits=[1, 2]), r"the file: splits is \[1, 2\]; expected a word or a list"),
-    (lambda c: c.update(ensembles={"both": 5}), "ensembles: both is 5; expected a list of methods"),
+    (lambda c: c.update(step_size="0.5"), "^[^ ]*: step_size is '0.5'; expected a number"),
+    (lambda c: c.update(device=3), "device is 3; expected 'cuda', 'cpu' or 'mps'"),
+    (lambda c: c.update(splits=[1, 2]), r"splits is \[1, 2\]; expected a word"),
+    (lambda c: c.update(ensembles={"both": 5}), "ensembles: both is 5; expected a list"),
     (lambda c: c.update(ensembles=[["plain", "resenc"]]), "ensembles is .* expected lines of 'key: value'"),
     (lambda c: c.update(dataset={"id": 1, "phantom": True}), "dataset: phantom is True; expected lines of"),
     (lambda c: c["methods"]["plain"].update(num_gpus="2"), "methods: plain: num_gpus is '2'; expected a whole number"),
-    (lambda c: c["methods"]["plain"].update(epochs=1.5), "epochs is 1.5; expected a whole number or null"),
+    (lambda c: c["methods"]["plain"].update(epochs=1.5), "epochs is 1.5; expected a whole number"),
     (
         lambda c: c["reduced_configurations"]["3d_tiny"].update(patch_size=16),
         "3d_tiny: patch_size is 16; expected a list",
     ),
-    (lambda c: c["reduced_configurations"]["3d_tiny"].update(patch_size=["16"]), r"patch_size is \['16'\]"),
+    (
+        lambda c: c["reduced_configurations"]["3d_tiny"].update(patch_size=["16"]),
+        r"patch_size\[0\] is '16'; expected a whole number",
+    ),
 ]
 
 

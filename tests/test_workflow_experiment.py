@@ -75,30 +75,30 @@ def test_reduced_configurations_are_added_where_they_are_used(tmp_path):
 def test_commands_for_all_kinds_of_data(tmp_path):
     phantom = {"num_training": 6, "spacing": [1, 1, 2], "maps": "/some maps"}
     made = experiment(tmp_path, dataset={"id": 7, "phantom": phantom})
-    assert made.phantom_options() == "--num_training 6 --spacing 1 1 2 -maps '/some maps'"
+    assert made.data.phantom_options() == "--num_training 6 --spacing 1 1 2 -maps '/some maps'"
     folders = "phantom/iSeg-2019-Training phantom/iSeg-2019-Testing phantom/iSeg-2019-Testing-labels"
     convert = "{ nnUNetv2_dualagg convert_iseg -i"
-    assert made.convert_command(4) == f"{convert} {folders} -d 7 -sites phantom/sites.csv -np 4 --overwrite; }}"
-    assert (made.dataset, made.number) == ("Dataset007_iSeg2019", 7)
+    assert made.data.convert_command(4) == f"{convert} {folders} -d 7 -sites phantom/sites.csv -np 4 --overwrite; }}"
+    assert (made.data.name, made.data.number) == ("Dataset007_iSeg2019", 7)
 
     iseg = {"folders": ["/a b", "/c"], "year": 2017}
     made = experiment(tmp_path, dataset={"id": 7, "iseg": iseg})
-    assert made.source_folders() == ["/a b", "/c"]
-    assert made.convert_command(2) == f"{convert} '/a b' /c -d 7 -year 2017 -np 2 --overwrite; }}"
-    assert (made.dataset, made.references()) == ("Dataset007_iSeg2017", None)
+    assert made.data.source_folders() == ["/a b", "/c"]
+    assert made.data.convert_command(2) == f"{convert} '/a b' /c -d 7 -year 2017 -np 2 --overwrite; }}"
+    assert (made.data.name, made.data.references()) == ("Dataset007_iSeg2017", None)
     assert made.targets()[:2] == ["predictions/seed_0/plain", "predictions/seed_1/plain"]
     unknown = experiment(tmp_path, dataset={"id": 7, "iseg": {"folders": ["/a"], "sites": "/s t.csv"}})
     # the converter recognises the year
-    assert unknown.convert_command(2) == f"{convert} /a -d 7 -sites '/s t.csv' -np 2 --overwrite; }}"
+    assert unknown.data.convert_command(2) == f"{convert} /a -d 7 -sites '/s t.csv' -np 2 --overwrite; }}"
     made = experiment(tmp_path, dataset={"id": 7, "iseg": iseg, "images": False})  # training subjects only
     assert made.targets() == ["comparison_validation", "curves"]
 
     raw = tmp_path / "data" / "Dataset042_X"
     (raw / "labelsTs").mkdir(parents=True)
     made = experiment(tmp_path, dataset={"raw": str(raw)})
-    assert (made.dataset, made.number, made.sites()) == ("Dataset042_X", 42, None)
+    assert (made.data.name, made.data.number, made.data.sites()) == ("Dataset042_X", 42, None)
     assert made.environment()["nnUNet_raw"] == str(tmp_path / "data")
-    assert made.references() == str(raw / "labelsTs")
+    assert made.data.references() == str(raw / "labelsTs")
     assert made.targets() == ["comparison", "comparison_validation", "curves"]
 
 
@@ -106,16 +106,16 @@ def test_infants_of_bobs_and_of_both(tmp_path):
     bobs = {"folders": ["/BOBs"], "ages": [5, 6]}
     made = experiment(tmp_path, dataset={"id": 221, "bobs": bobs}, splits="by-subject", folds=[4])
     options = "-i /BOBs -d 221 -ages 5 6 -np 2"
-    assert made.convert_command(2) == f"{{ nnUNetv2_dualagg convert_bobs {options} --overwrite; }}"
-    assert made.dataset == "Dataset221_BOBs"
+    assert made.data.convert_command(2) == f"{{ nnUNetv2_dualagg convert_bobs {options} --overwrite; }}"
+    assert made.data.name == "Dataset221_BOBs"
     head = experiment(tmp_path, dataset={"id": 221, "bobs": bobs | {"keep_head": True}})
-    assert head.dataset == "Dataset221_BOBs_head"
-    assert "--keep-head" in head.convert_command(2)
+    assert head.data.name == "Dataset221_BOBs_head"
+    assert "--keep-head" in head.data.convert_command(2)
 
     made = experiment(tmp_path, dataset={"id": 230, "name": "Infants", "iseg": {"folders": ["/iSeg"]}, "bobs": bobs})
-    assert made.dataset == "Dataset230_Infants"
-    assert made.source_folders() == ["/iSeg", "/BOBs"]
-    assert made.convert_command(1) == (
+    assert made.data.name == "Dataset230_Infants"
+    assert made.data.source_folders() == ["/iSeg", "/BOBs"]
+    assert made.data.convert_command(1) == (
         "{ nnUNetv2_dualagg convert_iseg -i /iSeg -d 230 -n Infants -np 1 --overwrite && "
         "nnUNetv2_dualagg convert_bobs -i /BOBs -d 230 -n Infants -ages 5 6 -np 1 --add; }"
     )
@@ -126,9 +126,9 @@ def test_references_of_another_dataset_bring_their_own_sites(tmp_path):
     (other / "labelsTr").mkdir(parents=True)
     dataset = {"id": 219, "iseg": {"folders": ["/iSeg"]}, "images": "i", "references": str(other / "labelsTr")}
     made = experiment(tmp_path, dataset=dataset, tissues=["GM", "WM"])
-    assert made.sites() is None
+    assert made.data.sites() is None
     (other / "sites.json").touch()
-    assert made.sites() == str(other / "sites.json")
+    assert made.data.sites() == str(other / "sites.json")
     assert made.tissue_options() == ["-tissues", "GM", "WM"]
     assert experiment(tmp_path).tissue_options() == []
 
@@ -169,7 +169,7 @@ def test_several_gpus_a_training(tmp_path):
 def test_members_of_an_ensemble_keep_their_probabilities(tmp_path):
     made = experiment(tmp_path, ensembles={"both": ["plain", "resenc"]}, folds=[0, 3])
     assert made.predict_options("plain") == (
-        "-d 219 -c 3d_tiny -tr nnUNetTrainerShort -p nnUNetPlans -f 0 3 -device cpu -step_size 1 --disable_tta "
+        "-d 219 -c 3d_tiny -tr nnUNetTrainerShort -p nnUNetPlans -f 0 3 -device cpu -step_size 1.0 --disable_tta "
         "--save_probabilities"
     )
     assert "--save_probabilities" not in experiment(tmp_path).predict_options("plain")

@@ -90,7 +90,7 @@ def test_faults_are_told_before_anything_starts(tmp_path, capsys):
     write_small_workflow(tmp_path, small_config(device="gpu"))
     for option in ("--run", "--dry-run"):
         assert cli.main(["workflow", "-o", str(tmp_path), option]) == 1
-        assert "device is gpu; expected one of" in capsys.readouterr().err
+        assert "device is 'gpu'; expected 'cuda'" in capsys.readouterr().err
     write_small_workflow(tmp_path, small_config())
     assert cli.main(["workflow", "-o", str(tmp_path), "--run", "-profile", "lokal"]) == 1
     assert "lokal/config.yaml does not exist; expected local, slurm or a folder" in capsys.readouterr().err

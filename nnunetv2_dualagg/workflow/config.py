@@ -1,15 +1,33 @@
-"""What the user asks for in ``config.yaml``, checked."""
+"""What the user asks for in ``config.yaml``: its only check, whoever reads it."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from nnunetv2_dualagg.utils.errors import UserError
-from nnunetv2_dualagg.workflow.schema import make, mapping
+from nnunetv2_dualagg.workflow.faults import sentence
 
-PLANNERS = {
+Plans = Literal[
+    "nnUNetPlans",
+    "nnUNetResEncUNetMPlans",
+    "nnUNetResEncUNetLPlans",
+    "nnUNetResEncUNetXLPlans",
+    "nnUNetDualAggPlans",
+]
+
+PLANNERS: dict[str, str] = {
     "nnUNetPlans": "nnUNetv2_plan_experiment -pl ExperimentPlanner -d",
     "nnUNetResEncUNetMPlans": "nnUNetv2_plan_experiment -pl nnUNetPlannerResEncM -d",
     "nnUNetResEncUNetLPlans": "nnUNetv2_plan_experiment -pl nnUNetPlannerResEncL -d",
@@ -22,60 +40,192 @@ SOURCES = ("phantom", "iseg", "bobs", "raw")
 CONVERTED = ("iseg", "bobs")
 """Sources that are converted, alone or together."""
 SPLITS = ("default", "by-subject", "loso")
-DEVICES = ("cuda", "cpu", "mps")
-THREADS = {"prepare": 4, "train": 12, "predict": 4, "compare": 4}
 CASCADE = "3d_cascade_fullres"
+DEFAULT_FOLDS = 5
 
 
-@dataclass(frozen=True)
-class Method:
+def _distinct(numbers: list[int]) -> list[int]:
+    if not numbers:
+        raise ValueError("is empty; expected a list of numbers such as [0, 1, 2]")
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"names a number twice: {numbers}")
+    return numbers
+
+
+Numbers = Annotated[list[NonNegativeInt], AfterValidator(_distinct)]
+
+
+class _Options(BaseModel):
+    """Options that must have the declared names and types; "2" is no number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Method(_Options):
     """One way to train: what nnU-Net calls trainer, plans and configuration."""
 
     name: str
     trainer: str
-    plans: str = "nnUNetPlans"
+    plans: Plans = "nnUNetPlans"
     configuration: str = "3d_fullres"
-    num_gpus: int = 1
-    epochs: int | None = None
+    num_gpus: PositiveInt = 1
+    epochs: PositiveInt | None = None
 
     @property
     def model(self) -> str:
         """The folder that nnU-Net gives its results."""
         return f"{self.trainer}__{self.plans}__{self.configuration}"
 
+    @model_validator(mode="after")
+    def _check(self) -> "Method":
+        if not re.fullmatch(r"[\w.+-]+", self.name):
+            raise ValueError("is no name for folders; expected letters, digits and . + - _ only")
+        if self.configuration == CASCADE:
+            raise ValueError(
+                f"has the configuration {CASCADE}, which needs another model's predictions first; "
+                "expected one that this workflow can train"
+            )
+        return self
 
-@dataclass(frozen=True)
-class Reduced:
+
+class Reduced(_Options):
     """A small configuration for every plans file that a method uses it with."""
 
-    patch_size: list[int]
-    batch_size: int
-    features_per_stage: list[int]
+    patch_size: list[PositiveInt]
+    batch_size: PositiveInt
+    features_per_stage: list[PositiveInt]
 
 
-@dataclass(frozen=True)
-class Config:
-    """``config.yaml``; see the comments in that file for what the keys mean."""
+class Iseg(_Options):
+    """Options of ``nnUNetv2_dualagg convert_iseg``."""
 
-    dataset: Mapping[str, Any]
-    methods: tuple[Method, ...]
-    folds: tuple[int, ...]
-    seeds: tuple[int, ...]
-    splits: str | list[str] = "default"
-    reduced_configurations: Mapping[str, Reduced] = field(default_factory=dict)
-    ensembles: Mapping[str, list[str]] = field(default_factory=dict)
-    device: str = "cuda"
-    augmentation_processes: int | None = None
-    step_size: float = 0.5
-    test_time_augmentation: bool = True
-    threads: Mapping[str, int] = field(default_factory=dict)
-    benchmark: str | None = None
-    tissues: list[str] = field(default_factory=list)
+    folders: Annotated[list[str], Field(min_length=1)]
+    year: Literal[2017, 2019] | None = None
+    sites: str | None = None
+
+
+class Bobs(_Options):
+    """Options of ``nnUNetv2_dualagg convert_bobs``."""
+
+    folders: Annotated[list[str], Field(min_length=1)]
+    ages: list[NonNegativeInt] | None = None
+    keep_head: bool = False
+
+
+class Dataset(_Options):
+    """The data: one of ``phantom``, ``iseg``, ``bobs`` and ``raw``, or ``iseg`` and ``bobs`` together."""
+
+    id: Annotated[int, Field(ge=1, le=999)] | None = None
+    name: str | None = None
+    phantom: dict[str, Any] | None = None
+    iseg: Iseg | None = None
+    bobs: Bobs | None = None
+    raw: str | None = None
+    images: str | Literal[False] | None = None
+    references: str | None = None
 
     @property
     def sources(self) -> list[str]:
         """phantom, raw, or one or both of iseg and bobs."""
-        return [source for source in SOURCES if self.dataset.get(source) is not None]
+        return [source for source in SOURCES if getattr(self, source) is not None]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Dataset":
+        given = self.sources
+        if len(given) != 1 and given != list(CONVERTED):
+            found = " and ".join(given) or "no source"
+            raise ValueError(f"has {found}; expected one of {', '.join(SOURCES)}, or iseg and bobs")
+        if given == list(CONVERTED) and not self.name:
+            raise ValueError("has iseg and bobs but no name; expected one for the dataset of both, such as Infants")
+        if self.raw is not None and not re.fullmatch(r"Dataset\d{3}_\w.*", Path(self.raw).name):
+            raise ValueError(f"has raw = {self.raw}; expected a folder named like Dataset123_Name")
+        if self.raw is None and self.id is None:
+            raise ValueError("lacks id; expected a number of 1 to 999 for the new dataset")
+        return self
+
+
+class Threads(_Options):
+    """Processor cores of each kind of job."""
+
+    prepare: PositiveInt = 4
+    train: PositiveInt = 12
+    predict: PositiveInt = 4
+    compare: PositiveInt = 4
+
+
+class Config(_Options):
+    """``config.yaml``; see the comments in that file for what the keys mean."""
+
+    dataset: Dataset
+    named_methods: dict[str, Method] = Field(alias="methods")
+    folds: Numbers
+    seeds: Numbers
+    splits: str | list[str] = "default"
+    reduced_configurations: dict[str, Reduced] = {}
+    ensembles: dict[str, list[str]] = {}
+    device: Literal["cuda", "cpu", "mps"] = "cuda"
+    augmentation_processes: NonNegativeInt | None = None
+    step_size: Annotated[float, Field(gt=0, le=1)] = 0.5
+    test_time_augmentation: bool = True
+    threads: Threads = Threads()
+    benchmark: str | None = None
+    tissues: list[str] = []
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """All methods, in the order of the file."""
+        return tuple(self.named_methods.values())
+
+    @field_validator("named_methods", mode="before")
+    @classmethod
+    def _with_names(cls, methods: Any) -> Any:
+        if not isinstance(methods, dict):
+            return methods
+        return {
+            name: {"name": name, **options} if isinstance(options, dict) else options
+            for name, options in methods.items()
+        }
+
+    @field_validator("reduced_configurations", "ensembles", "threads", mode="before")
+    @classmethod
+    def _nothing(cls, value: Any) -> Any:
+        return {} if value is None else value  # a key with only comments behind it
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        self._check_methods()
+        self._check_splits()
+        self._check_ensembles()
+        return self
+
+    def _check_methods(self) -> None:
+        if not self.methods:
+            raise ValueError("methods is empty; expected at least one")
+        models: dict[str, str] = {}
+        for method in self.methods:
+            where = f"methods: {method.name}"
+            if method.model in models:
+                raise ValueError(f"{where} and {models[method.model]} are the same trainer, plans and configuration")
+            if method.num_gpus > 1 and self.device != "cuda":
+                raise ValueError(f"{where}: num_gpus is {method.num_gpus}, but device is {self.device}; expected cuda")
+            models[method.model] = method.name
+
+    def _check_splits(self) -> None:
+        splits = self.splits
+        if isinstance(splits, str) and splits not in SPLITS and not splits.endswith(".json"):
+            names = ", ".join(SPLITS)
+            raise ValueError(f"splits is {splits}; expected {names}, a list of cases or a file ending in .json")
+        available = DEFAULT_FOLDS if splits in ("default", "by-subject") else 1 if isinstance(splits, list) else None
+        if available is not None and max(self.folds) >= available:
+            raise ValueError(f"folds names {max(self.folds)}, but these splits have the folds 0 to {available - 1}")
+
+    def _check_ensembles(self) -> None:
+        for name, members in self.ensembles.items():
+            if name in self.named_methods:
+                raise ValueError(f"ensembles: {name} is a method's name too; choose another one")
+            if len(members) < 2 or not set(members) <= self.named_methods.keys():
+                known = ", ".join(sorted(self.named_methods))
+                raise ValueError(f"ensembles: {name} is {members}; expected two or more of {known}")
 
 
 def read_config(file: Path) -> Config:
@@ -102,105 +252,7 @@ def parse_config(content: Any) -> Config:
     Raises:
         UserError: it asks for something that does not fit together.
     """
-    content = dict(mapping(content, "the file"))
-    methods = mapping(content.pop("methods", None), "methods")
-    content["methods"] = tuple(make(Method, options, f"methods: {name}", name) for name, options in methods.items())
-    reduced = mapping(content.get("reduced_configurations") or {}, "reduced_configurations")
-    content["reduced_configurations"] = {
-        name: make(Reduced, options, f"reduced_configurations: {name}") for name, options in reduced.items()
-    }
-    for key in ("folds", "seeds"):
-        content[key] = _numbers(content.get(key), key)
-    for key in ("ensembles", "threads"):
-        content[key] = mapping(content.get(key) or {}, key)
-    content["threads"] = THREADS | content["threads"]
-    config = make(Config, content, "the file")
-    for check in (_check_dataset, _check_methods, _check_splits, _check_ensembles, _check_numbers):
-        check(config)
-    return config
-
-
-def _numbers(value: Any, key: str) -> tuple[int, ...]:
-    if not (isinstance(value, list) and value and all(type(number) is int and number >= 0 for number in value)):
-        raise UserError(f"{key} is {value!r}; expected a list of numbers such as [0, 1, 2]")
-    if len(set(value)) < len(value):
-        raise UserError(f"{key} names a number twice: {value}")
-    return tuple(value)
-
-
-def _check_dataset(config: Config) -> None:
-    dataset = mapping(config.dataset, "dataset")
-    known = ("id", "name", *SOURCES, "images", "references")
-    if unknown := [key for key in dataset if key not in known]:
-        raise UserError(f"dataset has the unknown key {unknown[0]}; expected {', '.join(known)}")
-    given = config.sources
-    if len(given) != 1 and given != list(CONVERTED):
-        found = " and ".join(given) or "no source"
-        raise UserError(f"dataset has {found}; expected one of {', '.join(SOURCES)}, or iseg and bobs")
-    if given == list(CONVERTED) and not dataset.get("name"):
-        raise UserError("dataset has iseg and bobs but no name; expected one for the dataset of both, such as Infants")
-    if given[0] == "raw":
-        if not re.fullmatch(r"Dataset\d{3}_\w.*", Path(str(dataset["raw"])).name):
-            raise UserError(f"dataset: raw is {dataset['raw']}; expected a folder named like Dataset123_Name")
-    elif type(dataset.get("id")) is not int or not 1 <= dataset["id"] <= 999:
-        raise UserError(f"dataset: id is {dataset.get('id')}; expected a number of 1 to 999 for the new dataset")
-    if given[0] == "phantom":
-        mapping(dataset["phantom"], "dataset: phantom")
-    for source in CONVERTED:
-        if source in given:
-            folders = mapping(dataset[source], f"dataset: {source}").get("folders")
-            if not (isinstance(folders, list) and folders):
-                raise UserError(f"dataset: {source} has the folders {folders!r}; expected a list of folders of it")
-
-
-def _check_methods(config: Config) -> None:
-    if not config.methods:
-        raise UserError("methods is empty; expected at least one")
-    models: dict[str, str] = {}
-    for method in config.methods:
-        where = f"methods: {method.name}"
-        if not re.fullmatch(r"[\w.+-]+", method.name):
-            raise UserError(f"{where}: the name may have letters, digits and . + - _ only, for it names folders")
-        if method.plans not in PLANNERS:
-            raise UserError(f"{where}: plans is {method.plans}; expected one of {', '.join(PLANNERS)}")
-        if method.configuration == CASCADE:
-            raise UserError(
-                f"{where}: {CASCADE} needs another model's predictions first, which this workflow cannot do"
-            )
-        if method.model in models:
-            raise UserError(f"{where} and {models[method.model]} are the same trainer, plans and configuration")
-        if method.num_gpus > 1 and config.device != "cuda":
-            raise UserError(f"{where}: num_gpus is {method.num_gpus}, but device is {config.device}; expected cuda")
-        models[method.model] = method.name
-
-
-def _check_splits(config: Config) -> None:
-    splits = config.splits
-    if isinstance(splits, str) and splits not in SPLITS and not splits.endswith(".json"):
-        names = ", ".join(SPLITS)
-        raise UserError(f"splits is {splits}; expected {names}, a list of cases or a file ending in .json")
-    available = 5 if splits in ("default", "by-subject") else 1 if isinstance(splits, list) else None
-    if available is not None and max(config.folds) >= available:
-        raise UserError(f"folds names {max(config.folds)}, but these splits have the folds 0 to {available - 1}")
-
-
-def _check_ensembles(config: Config) -> None:
-    names = {method.name for method in config.methods}
-    for name, members in config.ensembles.items():
-        if not isinstance(members, list):
-            raise UserError(f"ensembles: {name} is {members!r}; expected a list of methods")
-        if name in names:
-            raise UserError(f"ensembles: {name} is a method's name too; choose another one")
-        unknown = [member for member in members if member not in names]
-        if unknown or len(members) < 2:
-            raise UserError(f"ensembles: {name} is {members}; expected two or more of {', '.join(sorted(names))}")
-
-
-def _check_numbers(config: Config) -> None:
-    if config.device not in DEVICES:
-        raise UserError(f"device is {config.device}; expected one of {', '.join(DEVICES)}")
-    if not 0 < config.step_size <= 1:
-        raise UserError(f"step_size is {config.step_size}; expected more than 0 and at most 1")
-    for name, number in config.threads.items():
-        if name not in THREADS or type(number) is not int or number < 1:
-            raise UserError(f"threads: {name} is {number}; expected a number for each of {', '.join(THREADS)}")
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise UserError(sentence(error)) from error

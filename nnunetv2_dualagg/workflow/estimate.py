@@ -1,11 +1,11 @@
 """How many GPU-hours the trainings that are left would take, from the benchmark's step times."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.json import read_json
+from nnunetv2_dualagg.utils.trainer_names import epochs_in_name
 from nnunetv2_dualagg.workflow.config import Method
 from nnunetv2_dualagg.workflow.experiment import Experiment
 
@@ -58,8 +58,7 @@ def _read_benchmark(experiment: Experiment) -> dict[str, Any] | None:
 
 def epochs(method: Method) -> int:
     """The length of a training: given in config.yaml, or in the trainer's name, or nnU-Net's default."""
-    named = re.search(r"_(\d+)epochs?(?:_|$)", method.trainer)
-    return method.epochs or (int(named[1]) if named else EPOCHS)
+    return method.epochs or epochs_in_name(method.trainer) or EPOCHS
 
 
 def training_hours(method: Method, measured: dict[str, Any]) -> float:

@@ -6,17 +6,33 @@ import sys
 from pathlib import Path
 
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
-from nnunetv2_dualagg.workflow.config import Method
+from nnunetv2_dualagg.workflow.config import PLANNERS, Config, Method
 from nnunetv2_dualagg.workflow.data import Data
 
+SHARED = ("2d", "3d_fullres")  # all planners use the data of nnU-Net's default plans for these
+INHERIT_FULLRES = ("3d_paper",)
 
-class Experiment(Data):
-    """One ``config.yaml``, as files and commands; see :class:`Data` for its arguments."""
+
+class Experiment:
+    """One ``config.yaml``, as files and commands.
+
+    Args:
+        config: what the user asks for.
+        root: the workflow's folder.
+    """
+
+    def __init__(self, config: Config, root: Path) -> None:
+        self.config = config
+        self.root = root.resolve()
+        self.data = Data(config.dataset, root)
+        self.methods = {method.name: method for method in config.methods}
+        self.models = {method.model: method for method in config.methods}
+        self.plans = list(dict.fromkeys(method.plans for method in config.methods))
 
     def environment(self) -> dict[str, str]:
         """The variables with which every job runs: nnU-Net's folders, and the programs of this Python first."""
         variables = {
-            "nnUNet_raw": str((self.root / self.raw).parent),
+            "nnUNet_raw": str((self.root / self.data.raw).parent),
             "nnUNet_preprocessed": str(self.root / "nnUNet_preprocessed"),
             "nnUNet_results": str(self.root / "nnUNet_results"),
             VARIABLE: os.environ.get(VARIABLE, str(EXT_TRAINER_FOLDER)),
@@ -25,13 +41,53 @@ class Experiment(Data):
         }
         return variables
 
+    def splits_command(self) -> str:
+        """The command that makes ``splits_final.json``."""
+        splits, target = self.config.splits, str(self.data.preprocessed / "splits_final.json")
+        if isinstance(splits, str) and splits.endswith(".json"):
+            return shlex.join(["cp", splits, target])
+        option = ["--holdout", *splits] if isinstance(splits, list) else [f"--{splits}"]
+        return shlex.join(["nnUNetv2_dualagg", "splits", "-d", str(self.data.number), *option])
+
+    def planning_command(self, plans: str) -> str:
+        """The command that writes plans."""
+        return f"{PLANNERS[plans]} {self.data.number}"
+
+    def added(self) -> list[tuple[str, str]]:
+        """Plans and reduced configurations that are used together."""
+        pairs = ((method.plans, method.configuration) for method in self.config.methods)
+        return [pair for pair in dict.fromkeys(pairs) if pair[1] in self.config.reduced_configurations]
+
+    def configuration_options(self, configuration: str) -> str:
+        """Options of ``nnUNetv2_dualagg add_configuration``."""
+        reduced = self.config.reduced_configurations[configuration]
+        patch, features = (" ".join(map(str, n)) for n in (reduced.patch_size, reduced.features_per_stage))
+        return f"-patch_size {patch} -batch_size {reduced.batch_size} -features_per_stage {features}"
+
+    def identifier(self, method: Method) -> str:
+        """nnU-Net's name of the preprocessed data that a method trains on, known before it is planned."""
+        fullres = method.configuration in (*self.config.reduced_configurations, *INHERIT_FULLRES)
+        configuration = "3d_fullres" if fullres else method.configuration
+        return f"{'nnUNetPlans' if configuration in SHARED else method.plans}_{configuration}"
+
+    def identifiers(self) -> dict[str, tuple[str, str]]:
+        """Preprocessed data -> plans and configuration to preprocess with: each data only once."""
+        found: dict[str, tuple[str, str]] = {}
+        for method in self.config.methods:
+            identifier = self.identifier(method)
+            configuration = identifier.split("_", 1)[1]
+            # Those whose name the data carries, if they are there; the same data comes from all that share it.
+            plans = "nnUNetPlans" if identifier.startswith("nnUNetPlans_") and "nnUNetPlans" in self.plans else None
+            found.setdefault(identifier, (plans or method.plans, configuration))
+        return found
+
     def trained(self, method: Method, seed: int, fold: int) -> str:
         """What nnU-Net writes last for a fold."""
         return f"{self.results(method, seed)}/fold_{fold}/validation/summary.json"
 
     def results(self, method: Method, seed: int) -> str:
         """nnU-Net's folder of a method's results."""
-        return f"nnUNet_results/seed_{seed}/{self.dataset}/{method.model}"
+        return f"nnUNet_results/seed_{seed}/{self.data.name}/{method.model}"
 
     def needed_to_train(self, model: str) -> list[str]:
         """What has to be there before a training starts."""
@@ -72,7 +128,7 @@ class Experiment(Data):
         method = self.methods[name]
         ensembled = any(name in members for members in self.config.ensembles.values())
         words = [
-            *("-d", self.number, "-c", method.configuration, "-tr", method.trainer, "-p", method.plans),
+            *("-d", self.data.number, "-c", method.configuration, "-tr", method.trainer, "-p", method.plans),
             *("-f", *self.config.folds, "-device", self.config.device, "-step_size", self.config.step_size),
             *([] if self.config.test_time_augmentation else ["--disable_tta"]),
             *(["--save_probabilities"] if ensembled else []),
@@ -113,8 +169,8 @@ class Experiment(Data):
 
     def targets(self) -> list[str]:
         """What the workflow is for."""
-        predicted = [] if self.config.dataset.get("images") is False else self.all_predicted()
-        last = ["comparison"] if predicted and self.references() else predicted
+        predicted = self.all_predicted() if self.data.images() else []
+        last = ["comparison"] if predicted and self.data.references() else predicted
         return [*last, "comparison_validation", "curves"]
 
 

@@ -5,7 +5,6 @@ does not say which is whose; this does, with a lock a GPU, which ends with the p
 GPUs are visible than the command may have, as in a SLURM job, it just runs the command.
 """
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 
@@ -40,10 +41,9 @@ def free_gpus(number: int, gpus: Sequence[str], locks: Path) -> Iterator[list[st
         with ExitStack() as stack:
             mine = []
             for gpu in gpus:
-                file = stack.enter_context((locks / gpu).open("w"))
                 try:
-                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except (BlockingIOError, PermissionError):
+                    stack.enter_context(FileLock(locks / gpu, blocking=False))
+                except Timeout:
                     continue
                 mine.append(gpu)
                 if len(mine) == number:

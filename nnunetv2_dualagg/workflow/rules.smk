@@ -19,7 +19,7 @@ configfile: "config.yaml"
 
 experiment = Experiment(parse_config(config), Path.cwd())
 os.environ.update(experiment.environment())
-D, RAW, PRE = experiment.number, experiment.raw, experiment.preprocessed
+D, RAW, PRE = experiment.data.number, experiment.data.raw, experiment.data.preprocessed
 THREADS = experiment.config.threads
 
 
@@ -38,7 +38,7 @@ localrules:
     splits,
 
 
-if experiment.is_phantom:
+if experiment.data.is_phantom:
 
     rule phantom:
         output:
@@ -46,36 +46,36 @@ if experiment.is_phantom:
         log:
             "logs/phantom.log",
         params:
-            options=experiment.phantom_options(),
-        threads: THREADS["prepare"]
+            options=experiment.data.phantom_options(),
+        threads: THREADS.prepare
         shell:
             "nnUNetv2_dualagg phantom -o phantom {params.options} -np {threads} --overwrite &> {log}"
 
 
-if not experiment.is_raw:
+if not experiment.data.is_raw:
 
     rule convert:
         input:
-            ancient("done/phantom" if experiment.is_phantom else experiment.source_folders()),
+            ancient("done/phantom" if experiment.data.is_phantom else experiment.data.source_folders()),
         output:
             touch("done/convert"),
         log:
             "logs/convert.log",
         params:
-            command=lambda w, threads: experiment.convert_command(threads),
-        threads: THREADS["prepare"]
+            command=lambda w, threads: experiment.data.convert_command(threads),
+        threads: THREADS.prepare
         shell:
             "{params.command} &> {log}"
 
 
 rule fingerprint:
     input:
-        ancient(experiment.raw_ready()),
+        ancient(experiment.data.raw_ready()),
     output:
         touch("done/fingerprint"),
     log:
         "logs/fingerprint.log",
-    threads: THREADS["prepare"]
+    threads: THREADS.prepare
     shell:
         "nnUNetv2_extract_fingerprint -d {D} --verify_dataset_integrity --clean -np {threads} --no_pbar &> {log}"
 
@@ -138,7 +138,7 @@ rule preprocess:
     params:
         plans=lambda w: experiment.identifiers()[w.identifier][0],
         configuration=lambda w: experiment.identifiers()[w.identifier][1],
-    threads: THREADS["prepare"]
+    threads: THREADS.prepare
     shell:
         "nnUNetv2_preprocess -d {D} -plans_name {params.plans} -c {params.configuration} -np {threads} --no_pbar &> {log}"
 
@@ -147,14 +147,14 @@ rule train:
     input:
         ancient(lambda w: experiment.needed_to_train(w.model)),
     output:
-        f"nnUNet_results/seed_{{seed}}/{experiment.dataset}/{{model}}/fold_{{fold}}/validation/summary.json",
+        f"nnUNet_results/seed_{{seed}}/{experiment.data.name}/{{model}}/fold_{{fold}}/validation/summary.json",
     params:
         logs="logs/train/seed_{seed}/{model}",  # not declared: Snakemake would remove those of earlier attempts
         configuration=lambda w: experiment.models[w.model].configuration,
         arguments=lambda w: experiment.train_arguments(w.model),
         variables=lambda w, threads: experiment.thread_variables(threads),
         on_gpus=lambda w: experiment.on_gpus(w.model),
-    threads: THREADS["train"]
+    threads: THREADS.train
     resources:
         gpu=lambda w: experiment.gpus(w.model),
     shell:
@@ -165,17 +165,17 @@ rule train:
 rule predict:
     input:
         lambda w: [experiment.trained(experiment.methods[w.method], w.seed, fold) for fold in experiment.config.folds],
-        ancient(experiment.raw_ready()),
+        ancient(experiment.data.raw_ready()),
     output:
         directory("predictions/seed_{seed}/{method}"),
     log:
         "logs/predict/seed_{seed}/{method}.log",
     params:
-        images=experiment.images(),
+        images=experiment.data.images(),
         options=lambda w: experiment.predict_options(w.method),
         on_gpus=experiment.on_gpus(),
         processes=lambda w, threads: max(1, threads // 2),
-    threads: THREADS["predict"]
+    threads: THREADS.predict
     resources:
         gpu=experiment.gpus(),
     shell:
@@ -191,7 +191,7 @@ rule ensemble:
         directory("predictions/seed_{seed}/{ensemble}"),
     log:
         "logs/ensemble/seed_{seed}/{ensemble}.log",
-    threads: THREADS["predict"]
+    threads: THREADS.predict
     shell:
         "rm -rf {output}.part; nnUNetv2_ensemble -i {input} -o {output}.part -np {threads} &> {log}"
         " && mv {output}.part {output}"
@@ -207,11 +207,11 @@ rule compare:
         "logs/compare.log",
     params:
         predictions=pairs(experiment.predictions()),
-        references=experiment.references(),
-        sites=["-sites", experiment.sites()] if experiment.sites() else [],
+        references=experiment.data.references(),
+        sites=["-sites", experiment.data.sites()] if experiment.data.sites() else [],
         tissues=experiment.tissue_options(),
-        images=experiment.images(),
-    threads: THREADS["compare"]
+        images=experiment.data.images(),
+    threads: THREADS.compare
     shell:
         "nnUNetv2_dualagg compare -ref {params.references:q} {params.sites:q} -images {params.images:q} -o {output}"
         " {params.tissues:q}"
@@ -229,7 +229,7 @@ rule compare_validation:
     params:
         predictions=pairs(experiment.validations()),
         images=RAW / "imagesTr",
-    threads: THREADS["compare"]
+    threads: THREADS.compare
     shell:
         "nnUNetv2_dualagg compare -ref {PRE}/gt_segmentations -djfile {PRE}/dataset.json -images {params.images:q}"
         " -o {output} -np {threads} --skip-missing -pred {params.predictions} &> {log}"

@@ -4,14 +4,17 @@ import importlib.util
 import subprocess
 import sys
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import new_file
 from nnunetv2_dualagg.workflow.config import read_config
 from nnunetv2_dualagg.workflow.estimate import estimate
 from nnunetv2_dualagg.workflow.experiment import Experiment
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
 TEMPLATES = files("nnunetv2_dualagg.workflow") / "files"
 
@@ -37,7 +40,7 @@ def write_workflow(output: Path) -> list[str]:
     return lines
 
 
-def _templates(folder: Traversable, prefix: str) -> list[tuple[Traversable, str]]:
+def _templates(folder: "Traversable", prefix: str) -> "list[tuple[Traversable, str]]":
     found = []
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         name = f"{prefix}{entry.name}"
@@ -56,6 +59,7 @@ def dry_run(output: Path) -> None:
     done = subprocess.run(command, cwd=output, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"Snakemake finds a fault in {output}: {' '.join((done.stdout + done.stderr).split())[-1000:]}")
+    # Snakemake's API returns no counts either: it prints the same table, to loggers that it sets up itself.
     _, found, jobs = done.stdout.rpartition("Job stats:\n")
     print(f"Jobs left:\n{jobs.split(chr(10) * 2)[0]}" if found else "Nothing is left to do.")
     print(f"\n{estimate(experiment)}")
@@ -84,7 +88,7 @@ def run(output: Path, profile: str) -> None:
     if missing:  # Snakemake may stop early after it has repaired what a crash left
         raise UserError(f"{output / missing[0]} has not been made yet; type the same command again")
     print(f"Done: {', '.join(str(output / target) for target in experiment.targets())}")
-    if not experiment.references():
+    if not experiment.data.references():
         print("The predictions are not compared, since config.yaml gives no references for them.")
 
 
