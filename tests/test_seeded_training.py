@@ -15,6 +15,7 @@ from planning_data import set_folders
 from short_trainer import SHORT, prepare, write_short_trainer
 
 from nnunetv2_dualagg import cli
+from nnunetv2_dualagg.training import nnunet_patches
 from nnunetv2_dualagg.training import seeded as seeded_training
 from nnunetv2_dualagg.utils.errors import UserError
 
@@ -74,7 +75,7 @@ def blur_races():
 
 def test_no_algorithm_is_chosen_by_speed(results, monkeypatch):
     seen = []
-    monkeypatch.setattr(run_training, "run_training_entry", lambda: seen.append(blur_races()))
+    monkeypatch.setattr(run_training, "run_training", lambda *args, **options: seen.append(blur_races()))
     results("blur", 0, 0)
     assert seen == [False]
     assert blur_races()
@@ -128,13 +129,13 @@ def test_workers_differ_in_all_their_random_numbers_and_repeat_them():
         def __next__(self):
             return {"draw": (self.number, np.random.rand(), torch.rand(1).item())}
 
-    augmenter = seeded_training._seeded_augmenter(np.random.SeedSequence(0))(Loader(), None, 2, 6)
+    augmenter = nnunet_patches._seeded_augmenter(np.random.SeedSequence(0))(Loader(), None, 2, 6)
     batches = [next(augmenter) for _ in range(6)]
     augmenter._finish()
     draws = [batch["draw"] for batch in batches]
     assert [number for number, _, _ in draws] == [0, 1, 0, 1, 0, 1]
     assert len({draw for _, *both in draws for draw in both}) == 12
-    again = seeded_training._seeded_augmenter(np.random.SeedSequence(0))(Loader(), None, 2, 6)
+    again = nnunet_patches._seeded_augmenter(np.random.SeedSequence(0))(Loader(), None, 2, 6)
     assert [next(again)["draw"] for _ in range(6)] == draws
     again._finish()
     assert isinstance(again, MultiThreadedAugmenter)  # nnU-Net asks, before it ends the workers
@@ -143,7 +144,7 @@ def test_workers_differ_in_all_their_random_numbers_and_repeat_them():
 KILLED = """
 import os, signal
 import numpy as np
-from nnunetv2_dualagg.training.seeded import _seeded_augmenter
+from nnunetv2_dualagg.training.nnunet_patches import _seeded_augmenter
 
 class Loader:
     def set_thread_id(self, number):
@@ -177,7 +178,7 @@ def test_each_process_of_several_gpus_seeds_itself(monkeypatch):
     monkeypatch.setattr(trainer_module, "NonDetMultiThreadedAugmenter", trainer_module.NonDetMultiThreadedAugmenter)
     monkeypatch.setattr(GaussianBlurTransform, "__init__", GaussianBlurTransform.__init__)
     monkeypatch.setattr(run_training, "run_ddp", lambda rank, *args: calls.append((rank, args, torch.rand(1).item())))
-    process = pickle.loads(pickle.dumps(seeded_training._SeededProcess(sequence)))  # as torch's spawn hands it over
+    process = pickle.loads(pickle.dumps(nnunet_patches._SeededProcess(sequence)))  # as torch's spawn hands it over
     for rank in (0, 1, 0):
         process(rank, "dataset")
     assert [(rank, args) for rank, args, _ in calls] == [(0, ("dataset",)), (1, ("dataset",)), (0, ("dataset",))]
@@ -203,6 +204,15 @@ def test_options_of_nnunet_are_not_taken_for_ours():
     options = seeded_training._parse(words.split())
     found = (options.dataset, options.configuration, options.fold, options.tr, options.p, options.c)
     assert found == ("219", "3d_fullres", "2", "nnUNetTrainerX", "nnUNetPlans", True)
+
+
+def test_another_nnunet_is_told_instead_of_trained_without_a_seed(results, monkeypatch, capsys):
+    monkeypatch.setattr(run_training, "run_ddp", lambda rank, options: None)
+    with pytest.raises(AssertionError):
+        results("changed", 0, 0)
+    error = capsys.readouterr().err
+    assert "run_ddp takes (rank, options), expected (rank, dataset_name_or_id, " in error
+    assert 'pip install "nnunetv2==' in error
 
 
 def test_the_results_folder_has_to_be_known(dataset, monkeypatch):

@@ -3,6 +3,7 @@
 ``docs/cross_site.md`` has the reasons for the ranges, what they cover and what they cost.
 """
 
+from importlib.metadata import version
 from typing import Any
 
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
@@ -83,7 +84,14 @@ class SiteAugmentationMixin(nnUNetTrainer):
     def get_training_transforms(cls, *args: Any, **kwargs: Any) -> BasicTransform:
         """nnU-Net's transforms with our intensity transforms; the arguments are nnU-Net's."""
         planned = super().get_training_transforms(*args, **kwargs).transforms
-        first = next(i for i, transform in enumerate(planned) if _is_replaced(transform))
+        places = [index for index, transform in enumerate(planned) if _is_replaced(transform)]
+        if not places:
+            names = ", ".join(sorted({type(transform).__name__ for transform in planned}))
+            raise RuntimeError(
+                f"nnU-Net {version('nnunetv2')} plans none of the intensity transforms that {cls.__name__} replaces "
+                f"(it plans {names}); use a version of nnunetv2 that nnunetv2-dualagg allows"
+            )
+        first = places[0]
         behind = [transform for transform in planned[first:] if not _is_replaced(transform)]
         return ComposeTransforms([*planned[:first], *site_intensity_transforms(), *behind])
 

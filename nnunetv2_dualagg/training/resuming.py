@@ -1,6 +1,7 @@
 """What makes a training that was killed safe to start again with nnU-Net's ``--c``."""
 
 import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,10 +9,8 @@ from pathlib import Path
 from nnunetv2_dualagg.utils.checkpoints import is_whole, load_checkpoint
 from nnunetv2_dualagg.utils.errors import UserError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")  # the order nnU-Net looks in
 DAMAGED = ".damaged"
@@ -58,7 +57,7 @@ def only_training_of(fold: Path) -> Iterator[None]:
         UserError: another process, on this or another computer, is training it.
     """
     fold.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
+    if sys.platform == "win32":
         yield
         return
     with (fold / LOCK).open("w") as file:

@@ -1,8 +1,9 @@
 """Finding a dataset of nnU-Net and its training cases."""
 
 from pathlib import Path
+from typing import Protocol
 
-from nnunetv2.paths import _EnvPath, nnUNet_preprocessed, nnUNet_raw
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
@@ -14,7 +15,19 @@ SITES_FILE = "sites.json"
 """In a raw dataset that was converted by this package: what is known of each case."""
 
 
-def required_folder(variable: _EnvPath) -> Path:
+class FolderVariable(Protocol):
+    """One of nnU-Net's environment variables, as ``nnunetv2.paths`` has them."""
+
+    env_var_name: str
+
+    def is_set(self) -> bool:
+        """Whether the variable is set."""
+
+    def require(self) -> str:
+        """The folder."""
+
+
+def required_folder(variable: FolderVariable) -> Path:
     """The folder that one of nnU-Net's environment variables names; it need not exist.
 
     Raises:
