@@ -1,5 +1,9 @@
 """FLOPs of the networks, and the share that the paper's two modules have in the full one."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -41,7 +45,8 @@ def part_shares(setting: Setting, device: torch.device, repeats: int) -> dict[st
     loss = make_loss(len(setting.strides) - 1, compiled=False)
     step = TrainingStep(FULL, setting, device, loss, compiled=False)
     inputs = _inputs_of_parts(step)
-    functions = {"step": step, **{part: lambda part=part: _run_alone(inputs[part], device) for part in PARTS}}
+    functions: dict[str, Callable[[], Any]] = {"step": step}
+    functions |= {part: partial(_run_alone, inputs[part], device) for part in PARTS}
     times = {name: median(t) for name, t in interleaved_times(functions, repeats, device, "parts").items()}
     flops, flops_of_parts = count_flops(FULL, setting)
     parameters = _size(step.network)

@@ -73,7 +73,7 @@ SETTINGS = {
     "tiny": Setting((8, 16, 32), _halving(3), (8, 8, 8), 1, (12, 12, 12), (4, 8), (4,)),
 }
 
-DATASET_JSON = {
+DATASET_JSON: dict[str, Any] = {
     "channel_names": {"0": "T1", "1": "T2"},
     "labels": {"background": 0, "CSF": 1, "GM": 2, "WM": 3},
     "file_ending": ".nii.gz",

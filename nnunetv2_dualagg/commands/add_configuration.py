@@ -1,6 +1,7 @@
 """``add_configuration``: a small configuration in the plans of a U-Net."""
 
 import argparse
+from typing import Any
 
 from nnunetv2_dualagg.utils.options import name, whole
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-c", required=True, type=name, metavar="NAME", help="name of the new configuration, such as 3d_small"
     )
-    size = {"type": whole(1, 4096), "required": True}
+    size: dict[str, Any] = {"type": whole(1, 4096), "required": True}
     parser.add_argument("-patch_size", nargs=3, metavar=("Z", "Y", "X"), help="in voxels", **size)
     parser.add_argument("-batch_size", metavar="N", help="patches a batch", **size)
     parser.add_argument(

@@ -1,6 +1,7 @@
 """``benchmark``: speed and memory of the networks side by side on this machine."""
 
 import argparse
+from typing import Any
 
 from nnunetv2_dualagg.utils.options import whole
 
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="plans to compare at: nnU-Net's 3d_fullres plans for iSeg (default on CUDA), 48^3 patches (default on a "
         "CPU), or a few seconds' trial",
     )
-    size = {"type": whole(1, 1024), "nargs": 3, "metavar": ("Z", "Y", "X")}
+    size: dict[str, Any] = {"type": whole(1, 1024), "nargs": 3, "metavar": ("Z", "Y", "X")}
     parser.add_argument("-patch", **size, help="patch size instead of the setting's")
     parser.add_argument(
         "-batch", type=whole(1, 1024), metavar="N", help="batch size of training steps instead of the setting's"

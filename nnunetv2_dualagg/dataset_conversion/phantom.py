@@ -5,30 +5,28 @@ methods behave when the site changes. It never shows how well infants are segmen
 """
 
 import csv
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from multiprocessing import get_context
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from nnunetv2_dualagg.dataset_conversion.origin import Origin
 from nnunetv2_dualagg.dataset_conversion.tissue_maps import find_tissue_maps, load_tissue_map
 from nnunetv2_dualagg.simulation.anatomy import (
     Anatomy,
-    bounding_box,
     load_icbm152,
 )
 from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE, Site, simulate_images
 from nnunetv2_dualagg.simulation.deformation import random_tissue_fractions
+from nnunetv2_dualagg.utils.boxes import bounding_box
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import new_directory
+from nnunetv2_dualagg.utils.parallel import run_parallel
 
 TRAINING_FOLDER = "iSeg-2019-Training"
 TESTING_FOLDER = "iSeg-2019-Testing"
@@ -93,7 +91,8 @@ def write_phantom(
     if file_ending not in FILE_ENDINGS:
         raise UserError(f"the file ending {file_ending} is unknown; expected {' or '.join(FILE_ENDINGS)}")
     if size is None:
-        size = tuple(int(np.ceil(mm / s)) for mm, s in zip(ISEG_FIELD_OF_VIEW, spacing, strict=True))
+        x, y, z = (int(np.ceil(mm / s)) for mm, s in zip(ISEG_FIELD_OF_VIEW, spacing, strict=True))
+        size = (x, y, z)
     if min(size) < 1 or prod(size) > MOST_VOXELS:
         raise UserError(f"the size {_times(size)} is out of range; expected 1 to {MOST_VOXELS} voxels in all")
     with new_directory(output, "phantom", overwrite, inputs=[maps] if maps else []) as folder:
@@ -102,7 +101,7 @@ def write_phantom(
             (folder / name).mkdir()
             _origin(maps).write(folder / name)  # in each, since a converter may be given one of them alone
         write = partial(_write_subject, folder=folder, size=size, spacing=spacing, file_ending=file_ending)
-        _for_each(write, subjects, processes)
+        run_parallel(write, subjects, processes, unit="subject")
         with open(folder / SITES_FILE, "w", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(["subject", "site"])
@@ -145,7 +144,8 @@ def make_subject(
             f"a brain made from {anatomy.name} has {_times(extent)} voxels of {_times(spacing)} mm and does not fit "
             f"into the size {_times(size)}; choose a larger size or spacing"
         )
-    fractions, label = fractions[(slice(None), *box)], label[box]
+    all_tissues = (slice(None), *box)
+    fractions, label = fractions[all_tissues], label[box]
     t1, t2 = simulate_images(fractions, label > 0, site, scan_rng, spacing)
     before = [(available - n) // 2 for n, available in zip(extent, size, strict=True)]
     padding = [(b, available - n - b) for b, n, available in zip(before, extent, size, strict=True)]
@@ -195,18 +195,6 @@ def _anatomies(maps: Path | None, num_training: int, num_testing: int) -> tuple[
         whose = ", testing subjects with training subjects" if num_testing and not testing else ""
         print(f"{maps} has {len(files)} tissue maps for {wanted} subjects: some subjects share an anatomy{whose}.")
     return training, testing or training
-
-
-def _for_each(write: Callable[[Subject], None], subjects: list[Subject], processes: int) -> None:
-    progress = partial(tqdm, desc="phantom", unit="subject", total=len(subjects))
-    if processes == 1:
-        for subject in progress(subjects):
-            write(subject)
-        return
-    # "spawn", as nnU-Net does: forking a process in which torch or ITK run threads can hang.
-    with ProcessPoolExecutor(min(processes, len(subjects)), mp_context=get_context("spawn")) as pool:
-        for _ in progress(pool.map(write, subjects)):
-            pass
 
 
 def _write_subject(

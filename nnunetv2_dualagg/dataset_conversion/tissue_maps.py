@@ -38,5 +38,5 @@ def load_tissue_map(file: Path) -> Anatomy:
     labels = np.asanyarray(image.dataobj)
     if not np.array_equal(np.unique(labels), [0, CSF, GM, WM]):
         raise UserError(f"{file} has the values {listed(labels)}; a tissue map has 0, 1 (CSF), 2 (GM) and 3 (WM)")
-    spacing = tuple(float(s) for s in image.header.get_zooms()[:3])
-    return anatomy_of(file.name, labels, spacing)
+    x, y, z = (float(s) for s in image.header.get_zooms()[:3])
+    return anatomy_of(file.name, labels, (x, y, z))

@@ -16,9 +16,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -258,7 +258,7 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> BufferedIOBase:
     regular_file(path)
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")
 

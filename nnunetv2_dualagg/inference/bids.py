@@ -56,7 +56,8 @@ def find_cases(
     mask_layout = None if masks is None else _layout(masks)
     cases = []
     for subject in wanted or sorted(layout.get_subjects()):
-        for session in wanted_sessions or sorted(layout.get_sessions(subject=subject)) or [None]:
+        of_subject: list[str | None] = [*(wanted_sessions or sorted(layout.get_sessions(subject=subject)))]
+        for session in of_subject or [None]:
             case = _case(layout, mask_layout, output, suffixes, subject, session)
             if case is not None:
                 cases.append(case)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from nnunetv2_dualagg import trainers
 from nnunetv2_dualagg.inference.bundle_schema import check_content, one_line
-from nnunetv2_dualagg.trainers.lengths import LENGTH
+from nnunetv2_dualagg.trainers.lengths import parse_length
 from nnunetv2_dualagg.utils.errors import UserError
 
 FORMAT = "nnunetv2_dualagg model 1"
@@ -107,8 +107,8 @@ def checksum(tensors: Iterable[tuple[str, Tensor]]) -> str:
 
 def known_trainer(name: str) -> type[nnUNetTrainer] | None:
     """The class of a trainer on the fixed list, whatever its number of epochs; None for any other name."""
-    match = LENGTH.fullmatch(name)
-    name = match[1] if match else name
+    of_length = parse_length(name)
+    name = of_length[0] if of_length else name
     if name in trainers.__all__:
         return getattr(trainers, name)
     return nnUNetTrainer if name in NNUNET_TRAINERS else None
@@ -206,7 +206,7 @@ def _aliases(file: Path, content: Mapping[str, Any]) -> dict[str, tuple[str, Ten
 
 
 def _check_entries(file: Path, opened: Any, content: Mapping[str, Any], aliases: Mapping[str, Any]) -> None:
-    expected = {}
+    expected: dict[str, Any] = {}
     for fold in content["folds"]:
         expected |= {f"fold_{fold}/{canonical}": value for canonical, value in aliases.values()}
     found = set(opened.keys())

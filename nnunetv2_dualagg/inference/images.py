@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from nibabel.affines import voxel_sizes
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
@@ -40,7 +41,7 @@ class Image:
     @property
     def spacing(self) -> NDArray[np.float64]:
         """Size of a voxel along each axis in mm."""
-        return nib.affines.voxel_sizes(self.affine)
+        return voxel_sizes(self.affine)
 
     @property
     def voxel_ml(self) -> float:
@@ -66,7 +67,7 @@ def read_image(file: Path) -> Image:
     if np.prod([float(n) for n in volume.shape]) > MAX_VOXELS:
         raise UserError(f"{file} has {volume.shape} voxels; expected at most {MAX_VOXELS} in all")
     affine = np.asarray(volume.header.get_best_affine(), np.float64)
-    spacing = nib.affines.voxel_sizes(affine)
+    spacing = voxel_sizes(affine)
     if not np.isfinite(affine).all() or not np.all((spacing >= SMALLEST_SPACING) & (spacing <= LARGEST_SPACING)):
         shown = " x ".join(f"{s:g}" for s in spacing)
         raise UserError(f"{file} has voxels of {shown} mm; expected {SMALLEST_SPACING} to {LARGEST_SPACING} mm")
@@ -119,7 +120,7 @@ def turned_back(data: NDArray, affine: NDArray, codes: str) -> NDArray:
 def to_itk(data: NDArray, affine: NDArray) -> sitk.Image:
     """The image for SimpleITK, at the same place (LPS)."""
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    spacing = nib.affines.voxel_sizes(affine)
+    spacing = voxel_sizes(affine)
     image = sitk.GetImageFromArray(np.ascontiguousarray(data.transpose(2, 1, 0)))
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(lps[:3, 3].tolist())

@@ -105,8 +105,9 @@ def _check_dataset(name: str, plans_name: str) -> None:
     for file in (preprocessed / f"{plans}.json" for plans in dict.fromkeys((plans_name, NNUNET_PLANS))):
         if file.is_file():
             read_json(file, Plans)
-    if (preprocessed / SPLITS_FILE).is_file():
-        check_raw_splits(name, read_splits(preprocessed / SPLITS_FILE))
+    splits = read_splits(preprocessed / SPLITS_FILE)
+    if splits is not None:
+        check_raw_splits(name, splits)
 
 
 def _check_fingerprint(file: Path, fingerprint: dict[str, Any], channels: int) -> None:

@@ -4,13 +4,12 @@ nnU-Net knows a trainer by the name of its class alone, so a length has to be pa
 when they are asked for.
 """
 
-import re
 from functools import cache
 
-import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-LENGTH = re.compile(r"(\w+?)_(1epoch|[1-9]\d*epochs)")
+from nnunetv2_dualagg.trainers.preset import PresetTrainer
+from nnunetv2_dualagg.utils.trainer_names import epochs_in_name
 
 
 @cache
@@ -22,27 +21,17 @@ def with_length(trainer: type[nnUNetTrainer], name: str, num_epochs: int) -> typ
         name: the name of the new class; asked for again, it is the same class.
         num_epochs: number of epochs.
     """
-
-    class Trainer(trainer):
-        # nnU-Net reads the names of these arguments; *args would not do.
-        def __init__(
-            self,
-            plans: dict,
-            configuration: str,
-            fold: int,
-            dataset_json: dict,
-            device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's own default)
-        ) -> None:
-            super().__init__(plans, configuration, fold, dataset_json, device)
-            self.num_epochs = num_epochs
-
-    Trainer.__name__ = Trainer.__qualname__ = name
-    Trainer.__module__ = "nnunetv2_dualagg.trainers"  # where pickle finds it, by that module's __getattr__
-    Trainer.__doc__ = f":class:`{trainer.__name__}` with {num_epochs} epoch(s)."
-    return Trainer
+    bases = (trainer,) if issubclass(trainer, PresetTrainer) else (PresetTrainer, trainer)
+    # pickle finds the class in that module, by its __getattr__
+    content = {"presets": {"num_epochs": num_epochs}, "__module__": "nnunetv2_dualagg.trainers"}
+    made = type(name, bases, content)
+    made.__doc__ = f":class:`{trainer.__name__}` with {num_epochs} epoch(s)."
+    return made
 
 
 def parse_length(name: str) -> tuple[str, int] | None:
     """``nnUNetTrainerDualAgg_20epochs`` -> (``nnUNetTrainerDualAgg``, 20); None for a name without a length."""
-    match = LENGTH.fullmatch(name)
-    return (match[1], int(re.sub(r"\D", "", match[2]))) if match else None
+    base, _, length = name.rpartition("_")
+    if not base or epochs_in_name(base) or not (epochs := epochs_in_name(f"_{length}")):
+        return None
+    return base, epochs

@@ -6,6 +6,9 @@ U-Nets for Biomedical Image Segmentation", AAAI 2020): cross-entropy alone, the 
 learning rate, patches drawn at random and neither augmented nor mirrored.
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoDA import nnUNetTrainerNoDA
@@ -14,26 +17,19 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nnunetv2_dualagg.trainers.default import BASELINE, NO_ATTENTION, NO_DCP
 from nnunetv2_dualagg.trainers.mixin import DualAggMixin
+from nnunetv2_dualagg.trainers.preset import PresetTrainer
 
 
-class nnUNetTrainerDualAggPaper(DualAggMixin, nnUNetTrainerCELoss, nnUNetTrainerNoDA):
+class nnUNetTrainerDualAggPaper(PresetTrainer, DualAggMixin, nnUNetTrainerCELoss, nnUNetTrainerNoDA):
     """The paper's optimisation: 116 epochs of 250 iterations."""
 
-    # nnU-Net reads the names of these arguments; *args would not do.
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's own default)
-    ) -> None:
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.initial_lr = 3.3e-3
-        self.weight_decay = 2e-6
-        self.num_epochs = 116
-        self.oversample_foreground_percent = 0.0
-        self.enable_deep_supervision = False
+    presets: ClassVar[Mapping[str, Any]] = {
+        "initial_lr": 3.3e-3,
+        "weight_decay": 2e-6,
+        "num_epochs": 116,
+        "oversample_foreground_percent": 0.0,
+        "enable_deep_supervision": False,
+    }
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, LRScheduler]:
         """Adam with the L2 penalty on the kernels, at a constant learning rate."""

@@ -29,7 +29,7 @@ class SyntheticMixin(nnUNetTrainer):
     def on_train_start(self) -> None:
         """Start as nnU-Net does; but save every ten epochs, since this training is long and meant to be resumed."""
         super().on_train_start()
-        self.save_every = min(self.save_every, 10)
+        self.save_every: int = min(self.save_every, 10)
 
     @classmethod
     def get_training_transforms(cls, *args: Any, **kwargs: Any) -> BasicTransform:

@@ -112,8 +112,8 @@ def _tissues(voxels: np.ndarray, volume: Volume, table: Mapping[int, int]) -> np
         )
     for tissue, name in ((CSF, "CSF"), (GM, "grey matter"), (WM, "white matter")):
         if not (tissues == tissue).any():
-            values = ", ".join(str(value) for value, of in table.items() if of == tissue)
-            raise UserError(f"{volume.path} holds no {name}; expected some of its labels {values}")
+            expected = ", ".join(str(value) for value, of in table.items() if of == tissue)
+            raise UserError(f"{volume.path} holds no {name}; expected some of its labels {expected}")
     return tissues
 
 

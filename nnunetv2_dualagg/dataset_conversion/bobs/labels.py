@@ -82,4 +82,5 @@ WORDS: Mapping[str, int] = {"CSF": CSF, "GM": GM, "WM": WM, "hindbrain": HINDBRA
 
 def name_of(value: float) -> str:
     """FreeSurfer's name of a label, for a message; "no FreeSurfer label" if it is none that is known here."""
-    return NAMES.get(value) or OTHER_NAMES.get(value) or "no label of FreeSurfer's that is known here"
+    whole = int(value) if float(value).is_integer() else -1
+    return NAMES.get(whole) or OTHER_NAMES.get(whole) or "no label of FreeSurfer's that is known here"

@@ -57,25 +57,25 @@ def find_sessions(folders: Iterable[Path | str], ages: Iterable[int] | None = No
     Raises:
         UserError: a folder does not exist, or there is no such file, or none of these ages.
     """
-    folders = [Path(folder) for folder in folders]
+    roots = [Path(folder) for folder in folders]
     sessions: dict[tuple[str, int], Session] = {}
     problems = []
-    for _, path in visible_files(folders, "Baby Open Brains"):
+    for _, path in visible_files(roots, "Baby Open Brains"):
         if found := session_file(path.name):
             subject, age, kind = found
             session = sessions.setdefault((subject, age), Session(subject, age))
             first = session.files.setdefault(kind, path)
             if first != path:
                 problems.append(f"{path} is a second {kind} of {session.case}, after {first}; expected one")
-    where = ", ".join(map(str, folders))
+    where = ", ".join(map(str, roots))
     if not sessions:
         names = "sub-X_ses-Nmo_..._T1w, _T2w and _desc-aseg_dseg as .nii.gz or .nii"
         raise UserError(f"{where}: found no files of Baby Open Brains; expected {names}")
     wanted = {age for _, age in sessions} if ages is None else set(ages)
     chosen = [session for (_, age), session in sorted(sessions.items()) if age in wanted]
     if not chosen:
-        found, asked = (_months(numbers) for numbers in ({age for _, age in sessions}, wanted))
-        raise UserError(f"{where}: found sessions of {found} months only; expected some of {asked} months (-ages)")
+        there, asked = (_months(numbers) for numbers in ({age for _, age in sessions}, wanted))
+        raise UserError(f"{where}: found sessions of {there} months only; expected some of {asked} months (-ages)")
     return chosen, problems
 
 

@@ -56,8 +56,8 @@ def find_subjects(folders: Iterable[Path | str]) -> tuple[list[Subject], list[st
     subjects: dict[int, Subject] = {}
     pair_data: dict[str, Path] = {}
     problems: list[str] = []
-    folders = [Path(folder) for folder in folders]
-    for root, path in visible_files(folders, "iSeg files"):
+    roots = [Path(folder) for folder in folders]
+    for root, path in visible_files(roots, "iSeg files"):
         number, kind = _number_and_kind(path)
         if number is None:
             continue
@@ -67,7 +67,7 @@ def find_subjects(folders: Iterable[Path | str]) -> tuple[list[Subject], list[st
             problems += _add(subjects.setdefault(number, Subject(number)), path, kind, _folder_split(path, root))
     if not subjects and not pair_data:
         names = "subject-N-T1, -T2 and -label as .hdr/.img, .nii or .nii.gz"
-        raise UserError(f"{', '.join(map(str, folders))}: found no iSeg files; expected {names}")
+        raise UserError(f"{', '.join(map(str, roots))}: found no iSeg files; expected {names}")
     headers = {pair_name(path) for subject in subjects.values() for path in subject.files.values()}
     orphans = [path for stem, path in pair_data.items() if stem not in headers]
     problems += [f"{path} has no header; expected {path.with_suffix('.hdr').name} beside it" for path in orphans]
@@ -113,5 +113,5 @@ def _folder_split(path: Path, root: Path) -> str | None:
     """The split in the name of the innermost telling folder; no further out than the given one."""
     for part in (*reversed(path.relative_to(root).parent.parts), os.path.basename(os.path.realpath(root))):
         if found := _SPLIT.search(part):
-            return SPLITS[found.lastindex - 1]
+            return SPLITS[(found.lastindex or 0) - 1]
     return None

@@ -102,7 +102,7 @@ def _finding(number: int, kind: str, image: Image) -> Finding:
     low, high, volumes = voxels.min(), voxels.max(), []
     if image.coding:
         low, high = CODINGS[image.coding][low], CODINGS[image.coding][high]
-        volumes = [np.count_nonzero(voxels == label) * ml for label in TISSUES.values() if label]
+        volumes = [float(np.count_nonzero(voxels == label)) * ml for label in TISSUES.values() if label]
     background = 1 - np.count_nonzero(voxels) / voxels.size
     surface = None if image.coding else _surface(voxels)
     return Finding(
@@ -144,7 +144,7 @@ def _swapped(findings: Sequence[Finding]) -> Iterator[str]:
     surfaces = {(finding.number, finding.kind): finding.surface for finding in findings}
     for finding in findings:
         t1, t2 = (surfaces.get((finding.number, kind)) for kind in MODALITIES)
-        if finding.kind == "T1" and None not in (t1, t2) and t1 > t2 + _SWAP_MARGIN:
+        if finding.kind == "T1" and t1 is not None and t2 is not None and t1 > t2 + _SWAP_MARGIN:
             yield (
                 f"{finding.volume.path} is brighter at the brain's surface than subject {finding.number}'s T2: CSF is "
                 "dark in T1 and bright in T2, so they may have been swapped"

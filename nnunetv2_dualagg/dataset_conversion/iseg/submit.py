@@ -80,12 +80,14 @@ def _subjects_and_values(
     if year and told and year != told:
         raise UserError(f"{folders[0]} is iSeg-{told} by names or numbers, but -year says {year}; leave -year out")
     year = year or told
-    if year is None and (values is None or split is not None):
-        raise UserError(f"{folders[0]}: neither names nor subject numbers tell the year; give -year 2017 or 2019")
-    values = CODINGS[year] if values is None else values
+    if year is None:
+        if values is None or split is not None:
+            raise UserError(f"{folders[0]}: neither names nor subject numbers tell the year; give -year 2017 or 2019")
+    elif values is None:
+        values = CODINGS[year]
     if len(set(values)) != len(TISSUES) or not all(0 <= value <= 255 for value in values):
         raise UserError(f"the label values are {', '.join(map(str, values))}; expected four different ones, 0 to 255")
-    if split:
+    if split and year:
         subjects = [subject for subject in subjects if split_of(subject, year) == split]
     without = [subject.number for subject in subjects if "T1" not in subject.files]
     if without:

@@ -9,17 +9,18 @@ What the figures refer to is not told, so these are our choices: intensities are
 maximum, the mean is that of the brain (the voxels that are not zero), results are clipped to 0..1 as image libraries
 do, and zero stays zero. Without the clipping, contrast and brightness would be undone by the standardisation.
 
-All functions take and return one volume or patch of any shape, as a numpy array or a torch tensor of a float type.
+The functions take and return one volume or patch of any shape, as a numpy array or a torch tensor of a float type.
+:class:`CrossSiteTransform` applies them in training, with random contrast; put it into a trainer's
+``get_training_transforms``.
 """
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import ImageOnlyTransform
 
-if TYPE_CHECKING:
-    import torch
-
-Array = TypeVar("Array", np.ndarray, "torch.Tensor")
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 T1_CONTRAST = 4.7
 T1_CONTRAST_RANGE = (4.5, 5.0)
@@ -66,6 +67,32 @@ def standardise(patch: Array) -> Array:
     centred = patch - patch.mean()
     deviation = float((centred**2).mean()) ** 0.5
     return centred / deviation if deviation > 0 else centred
+
+
+class CrossSiteTransform(ImageOnlyTransform):
+    """The authors' changes of T1 (channel 0) and T2 (channel 1), with contrasts drawn from their ranges.
+
+    It is made for images that nnU-Net has normalised by the z-score inside the mask of non-zero voxels: these are
+    lifted so that the darkest voxel of the brain is just above zero, changed, and normalised again. What is exactly
+    zero stays so, and other channels stay as they are.
+    """
+
+    def get_parameters(self, **data_dict: Any) -> dict[str, float]:
+        """Draw both contrasts."""
+        return {
+            "t1": float(np.random.uniform(*T1_CONTRAST_RANGE)),
+            "t2": float(np.random.uniform(*T2_CONTRAST_RANGE)),
+        }
+
+    def _apply_to_image(self, img: torch.Tensor, **params: float) -> torch.Tensor:
+        """Change an image of shape (C, *spatial)."""
+        changed = img.clone()
+        for channel, change, contrast in ((0, cross_site_t1, params["t1"]), (1, cross_site_t2, params["t2"])):
+            if channel < len(img) and (brain := img[channel] != 0).any():
+                values = img[channel][brain]
+                lifted = values - values.min() + torch.finfo(img.dtype).eps
+                changed[channel][brain] = standardise(change(lifted, contrast))
+        return changed
 
 
 def _scaled(intensities: Array) -> tuple[Array, Array]:

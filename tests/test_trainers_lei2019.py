@@ -3,10 +3,7 @@ import pytest
 import torch
 
 from nnunetv2_dualagg.trainers.augmentation.lei2019 import (
-    T1_CONTRAST,
-    T1_CONTRAST_RANGE,
-    T2_CONTRAST,
-    T2_CONTRAST_RANGE,
+    CrossSiteTransform,
     cross_site_t1,
     cross_site_t2,
     standardise,
@@ -69,6 +66,27 @@ def test_standardise(scan):
     assert not standardise(np.full((3, 3), 7.0)).any()
 
 
-def test_fixed_factors_lie_in_the_random_ranges():
-    assert T1_CONTRAST_RANGE[0] < T1_CONTRAST < T1_CONTRAST_RANGE[1]
-    assert T2_CONTRAST_RANGE[0] < T2_CONTRAST < T2_CONTRAST_RANGE[1]
+def test_the_transform_changes_t1_and_t2_of_a_normalised_patch_and_nothing_else(scan):
+    torch.manual_seed(0)
+    np.random.seed(0)
+    brain = torch.from_numpy(scan > 0)
+    patch = torch.zeros(3, *scan.shape)
+    for channel in patch:
+        channel[brain] = standardise(torch.from_numpy(scan)[brain])
+    before = patch.clone()
+    changed = CrossSiteTransform()(image=patch)["image"]
+    assert torch.equal(patch, before)
+    assert torch.equal(changed[2], before[2])
+    for channel in (0, 1):
+        assert not changed[channel][~brain].any()
+        assert not torch.allclose(changed[channel], before[channel], atol=0.1)
+        assert abs(changed[channel][brain].mean()) < 1e-4
+        assert abs(changed[channel][brain].std(correction=0) - 1) < 1e-4
+
+
+def test_the_transform_draws_other_contrasts_each_time_from_the_authors_ranges():
+    drawn = [CrossSiteTransform().get_parameters() for _ in range(20)]
+    for key, (low, high) in (("t1", (4.5, 5.0)), ("t2", (1.2, 1.5))):
+        values = [parameters[key] for parameters in drawn]
+        assert len(set(values)) == 20
+        assert low <= min(values) < max(values) <= high
