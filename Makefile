@@ -1,16 +1,24 @@
-# `make demo`, `make test` and `make life-cycle` set up what they need in .venv; PYTHON chooses the interpreter (3.10 to 3.13).
+# Each target sets up what it needs in .venv; PYTHON chooses the interpreter (3.10 to 3.13).
 PYTHON ?= python3
 DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test life-cycle lint clean
+.PHONY: demo test coverage slow-test life-cycle lint typecheck docs package matrix clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nnUNetv2_dualagg demo -o demo -device $(DEVICE)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# the tests, and which lines they do not reach
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+# what takes more than a minute: the demo, the report in a browser, the workflow, SLURM where it is installed
+slow-test: $(VENV)/.dev
+	$(BIN)/python -m pytest --slow -m slow $(ARGS)
 
 # nnU-Net's commands from planning to prediction with our trainers; starts anew each time
 life-cycle: $(VENV)/.dev
@@ -21,8 +29,23 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+typecheck: $(VENV)/.dev
+	$(BIN)/mypy
+
+# the documentation as pages below site/, with the API from the docstrings; a broken link is an error
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
+
+# wheel and source distribution in dist/, installed into an empty environment and tried there
+package: $(VENV)/.dev
+	BIN="$(CURDIR)/$(BIN)" PYTHON="$(PYTHON)" scripts/try_package.sh
+
+# the fast tests with the lowest and the newest versions allowed, on every interpreter there is; hours of downloads
+matrix: $(VENV)/.dev
+	BIN="$(CURDIR)/$(BIN)" scripts/test_matrix.sh $(ARGS)
+
 clean:
-	rm -rf $(VENV) demo life_cycle
+	rm -rf $(VENV) .matrix build demo dist life_cycle site *.egg-info
 
 $(VENV)/.demo: pyproject.toml | $(VENV)
 	$(BIN)/pip install -e ".[demo]"
@@ -30,6 +53,10 @@ $(VENV)/.demo: pyproject.toml | $(VENV)
 
 $(VENV)/.dev: pyproject.toml | $(VENV)
 	$(BIN)/pip install -e ".[dev]"
+	touch $@
+
+$(VENV)/.docs: pyproject.toml | $(VENV)
+	$(BIN)/pip install -e ".[docs]"
 	touch $@
 
 $(VENV):

@@ -1,7 +1,9 @@
-"""The README's commands, one after the other, on a tiny phantom: the real commands of nnU-Net and ours."""
+"""The README's commands, one after the other, on a tiny phantom: the real commands of nnU-Net and ours.
+
+What else nnU-Net does with a trained model (resume, export, ensembles, ...) is in scripts/life_cycle.sh.
+"""
 
 import json
-import shutil
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -83,22 +85,6 @@ def test_predictions_have_the_tissues_and_the_geometry_of_the_images(predictions
         assert set(np.unique(segmentation)) == {0, 1, 2, 3}
 
 
-def test_the_model_exported_and_installed_elsewhere_predicts_the_same_voxels(predictions, trained, monkeypatch):
-    archive, elsewhere = trained.root / "model.zip", trained.root / "other results"
-    run_command(f"nnUNetv2_export_model_to_zip -d 219 -c 3d_tiny -tr {TRAINER} -f 0 -o", archive)
-    elsewhere.mkdir()
-    monkeypatch.setenv("nnUNet_results", str(elsewhere))
-    run_command("nnUNetv2_install_pretrained_model_from_zip", archive)
-    model, output = elsewhere / DATASET / MODEL, trained.root / "predictions elsewhere"
-    images = trained.raw / DATASET / "imagesTs"
-    line = "nnUNetv2_predict_from_modelfolder -f 0 -device cpu -npp 1 -nps 1"
-    run_command(line, "-i", images, "-o", output, "-m", model)
-    expected, found = segmentations(predictions), segmentations(output)
-    assert found.keys() == expected.keys()
-    for name in expected:
-        np.testing.assert_array_equal(found[name], expected[name])
-
-
 def test_the_predictor_in_python_gives_the_voxels_of_the_command(predictions, trained, tmp_path):
     """From a list of files to chosen names, and from an array."""
     predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
@@ -115,12 +101,6 @@ def test_the_predictor_in_python_gives_the_voxels_of_the_command(predictions, tr
     np.testing.assert_array_equal(found, expected.transpose())  # nnU-Net's arrays are z, y, x
 
 
-def test_find_best_configuration_knows_our_trainer(trained):
-    run_command(f"nnUNetv2_find_best_configuration 219 -c 3d_tiny -tr {TRAINER} -f 0 --disable_ensembling -np 1")
-    found = json.loads((trained.results / DATASET / "inference_information.json").read_text())
-    assert found["best_model_or_ensemble"]["selected_model_or_models"][0]["trainer"] == TRAINER
-
-
 @pytest.mark.gpu
 def test_cuda_trains_and_predicts_almost_the_voxels_of_the_cpu(trained):
     run_command(f"nnUNetv2_train 219 3d_tiny 1 -tr {TRAINER} -device cuda")
@@ -130,19 +110,3 @@ def test_cuda_trains_and_predicts_almost_the_voxels_of_the_cpu(trained):
     on_cpu = segmentations(trained.root / "cpu")
     for name, segmentation in segmentations(trained.root / "cuda").items():
         assert np.mean(segmentation == on_cpu[name]) > 0.99
-
-
-def test_training_goes_on_from_a_checkpoint(trained):
-    """nnU-Net's --c on our trainer: a second epoch after the first."""
-    model = trained.results / DATASET / MODEL
-    longer = trained.results / DATASET / MODEL.replace("1epoch", "2epochs")
-    shutil.copytree(model, longer)
-    fold = longer / "fold_0"
-    shutil.rmtree(fold / "validation")
-    (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
-    run_command("nnUNetv2_train 219 3d_tiny 0 -tr nnUNetTrainerDualAgg_2epochs -device cpu --c")
-    checkpoint = torch.load(fold / "checkpoint_final.pth", map_location="cpu", weights_only=False)
-    assert checkpoint["current_epoch"] == 2
-    losses = checkpoint["logging"]["train_losses"]
-    assert len(losses) == 2
-    assert losses[1] < losses[0]
