@@ -98,7 +98,7 @@ def test_the_t1s_scale_and_display_range_do_not_change_the_labels(tmp_path, test
 
 @pytest.mark.parametrize(
     ("year", "options", "values"),
-    [(2017, {}, (0, 10, 150, 250)), (2019, {}, (0, 1, 2, 3)), (2019, {"year": 2017}, (0, 10, 150, 250)),
+    [(2017, {}, (0, 10, 150, 250)), (2019, {}, (0, 1, 2, 3)), (2019, {"year": 2019}, (0, 1, 2, 3)),
      (2017, {"values": (9, 8, 7, 6)}, (9, 8, 7, 6))],
 )  # fmt: skip
 def test_label_values_by_year_or_as_given(tmp_path, year, options, values):
@@ -109,6 +109,14 @@ def test_label_values_by_year_or_as_given(tmp_path, year, options, values):
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         voxels = np.frombuffer(archive.read("subject-11-label.img"), np.uint8)
     np.testing.assert_array_equal(voxels, np.array(values, np.uint8)[arrays[11][0]].ravel(order="F"))
+
+
+def test_a_year_that_the_names_contradict_is_refused(tmp_path):
+    (folder,), arrays = write_iseg(tmp_path / "in", 2019, numbers=(11,), ending=".nii")
+    (tmp_path / "pred").mkdir()
+    save_nifti(arrays[11][0], (1, 1, 1), tmp_path / "pred/iSeg_011.nii.gz")
+    with pytest.raises(UserError, match="is iSeg-2019 by names or numbers, but -year says 2017"):
+        submit_iseg(tmp_path / "pred", folder, tmp_path / "out.zip", year=2017)
 
 
 def test_a_partial_set_only_if_asked_for_and_others_are_left_out(tmp_path, testing):
