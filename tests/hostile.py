@@ -63,7 +63,7 @@ class Child:
         except ProcessLookupError:  # not yet a group
             os.kill(self.pid, signal.SIGKILL)
 
-    def wait(self, timeout: float = 300) -> tuple[int, str]:
+    def wait(self, timeout: float = 900) -> tuple[int, str]:
         """The exit code, negative after a signal, and what the command wrote to stderr."""
         parts, deadline = [], time.monotonic() + timeout
         while True:

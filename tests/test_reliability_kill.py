@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from evaluation_data import write_comparison
+from evaluation_data import layers, write_comparison, write_image
 from hostile import Child, digests, run
 from iseg_files import write_iseg
 from planning_data import write_dataset
@@ -42,8 +42,9 @@ class Command:
 
 def phantom(folder, _):
     target = folder / "phantom"
+    write_image(folder / "maps" / "a.nii.gz", layers(0, (14, 14, 14)), spacing=(8, 8, 8))
     words = "--num_training 2 --num_testing 1 --spacing 10 -np 1 --overwrite"
-    return Command(["phantom", "-o", target, *words.split()], target)
+    return Command(["phantom", "-maps", folder / "maps", "-o", target, *words.split()], target)
 
 
 def convert_iseg(folder, nnunet):

@@ -13,13 +13,10 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from torch import Tensor, nn
 
-from nnunetv2_dualagg.utils.checkpoints import load_checkpoint
+from nnunetv2_dualagg.inference.trained_folder import read_trained
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
 from nnunetv2_dualagg.utils.files import new_file
-from nnunetv2_dualagg.utils.forms import Plans, TrainedDatasetJson
-from nnunetv2_dualagg.utils.json import read_json
-from nnunetv2_dualagg.utils.names import check_name
 
 OPSET = 18  # the lowest that torch's exporter writes without converting; ONNX Runtime 1.14 and later read it
 TOLERANCE = 1e-4
@@ -138,7 +135,7 @@ def _load(model_folder: Path, folds: Sequence[int | str], checkpoint_name: str) 
     missing = [str(file) for file in needed if not file.is_file()]
     if missing:
         raise UserError(f"{model_folder} is not a trained model with the folds asked for: {', '.join(missing)} missing")
-    _check_model(model_folder, [model_folder / f"fold_{fold}" / checkpoint_name for fold in folds])
+    read_trained(model_folder, [model_folder / f"fold_{fold}" / checkpoint_name for fold in folds])
     folders = [folder for folder in (os.environ.get(VARIABLE), str(EXT_TRAINER_FOLDER)) if folder]
     os.environ[VARIABLE] = os.pathsep.join(folders)  # for models that were trained with -tr nnUNetTrainerDualAgg
     predictor = nnUNetPredictor(perform_everything_on_device=False, device=torch.device("cpu"))
@@ -147,19 +144,6 @@ def _load(model_folder: Path, folds: Sequence[int | str], checkpoint_name: str) 
     except (Exception, SystemExit) as error:  # nnU-Net's own, and of the modules in nnUNet_extTrainer
         raise UserError(f"{model_folder}: nnU-Net cannot load this model: {type(error).__name__}: {error}") from error
     return predictor
-
-
-def _check_model(model_folder: Path, checkpoints: Sequence[Path]) -> None:
-    """See that nothing in a model's files can run code before nnU-Net, which trusts them, loads them."""
-    plans = read_json(model_folder / "plans.json", Plans)
-    read_json(model_folder / "dataset.json", TrainedDatasetJson)
-    for file in checkpoints:
-        checkpoint = load_checkpoint(file)
-        check_name(checkpoint.get("trainer_name"), f"{file}: the trainer")
-        init_args = checkpoint.get("init_args")
-        configuration = init_args.get("configuration") if isinstance(init_args, dict) else None
-        if not isinstance(configuration, str) or configuration not in plans["configurations"]:
-            raise UserError(f"{file} is of the configuration {configuration!r}, which plans.json does not have")
 
 
 def _with_weights(network: nn.Module, weights: dict[str, Tensor]) -> nn.Module:

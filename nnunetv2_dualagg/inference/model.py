@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nnunetv2_dualagg.inference.bundle import read_bundle
 from nnunetv2_dualagg.inference.packing import ISEG_ORIENTATION
+from nnunetv2_dualagg.inference.trained_folder import read_trained
 from nnunetv2_dualagg.inference.windows import WindowPredictor
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
@@ -97,7 +98,7 @@ def load_model(
     """Load a model for many predictions.
 
     Args:
-        path: a file of ``pack_model``, or a folder that holds fold_X, which is trusted as code; None for the model
+        path: a file of ``pack_model``, or a folder that holds fold_X; None for the model
             that is installed.
         device: cpu, cuda or mps.
         folds: of a folder, all that are there by default; a file is used as a whole.
@@ -171,6 +172,7 @@ def _from_folder(
             f"{folder} has the folds {', '.join(there) or 'none'} with {checkpoint_name}; "
             f"expected {', '.join(chosen) or 'at least one'}"
         )
+    read_trained(folder, [folder / f"fold_{fold}" / checkpoint_name for fold in chosen])
     folders = [place for place in (os.environ.get(VARIABLE), str(EXT_TRAINER_FOLDER)) if place]
     os.environ[VARIABLE] = os.pathsep.join(folders)
     use = tuple(fold if fold == "all" else int(fold) for fold in chosen)

@@ -21,6 +21,7 @@ from nnunetv2_dualagg.inference.bundle import (
     read_bundle,
 )
 from nnunetv2_dualagg.inference.bundle_schema import CONTENT, one_line
+from nnunetv2_dualagg.inference.trained_folder import read_trained
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import new_directory, new_file
 
@@ -43,8 +44,6 @@ def pack_model(
 ) -> Path:
     """Write a trained model as one file that cannot run code.
 
-    The model folder itself is trusted as code, as nnU-Net trusts it: its checkpoints are pickles.
-
     Args:
         model_folder: holds plans.json, dataset.json and fold_X/.
         output: the file to write; its name should end with ``.safetensors``.
@@ -65,8 +64,7 @@ def pack_model(
     """
     folder = Path(model_folder)
     folds = [fold if fold == "all" else int(fold) for fold in folds]
-    plans, dataset = _read_json(folder / "plans.json"), _read_json(folder / "dataset.json")
-    checkpoints = [_read_checkpoint(folder / f"fold_{fold}" / checkpoint_name) for fold in folds]
+    plans, dataset, checkpoints = read_trained(folder, [folder / f"fold_{fold}" / checkpoint_name for fold in folds])
     first = checkpoints[0]
     configuration = first["init_args"]["configuration"]
     axes = first.get("inference_allowed_mirroring_axes")
@@ -137,24 +135,6 @@ def results_folder(content: Mapping[str, Any]) -> Path:
     plans = content["plans"]
     name = f"{content['trainer']}__{plans['plans_name']}__{content['configuration']}"
     return Path(plans["dataset_name"]) / name
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise UserError(f"{file.parent} is no trained model of nnU-Net: {file.name} is missing")
-    try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise UserError(f"{file} is not JSON: {error}") from error
-
-
-def _read_checkpoint(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise UserError(f"{file} is missing; -f names the folds of the model and -chk their checkpoint")
-    checkpoint = torch.load(file, map_location="cpu", weights_only=False)
-    if not isinstance(checkpoint, dict) or "network_weights" not in checkpoint:
-        raise UserError(f"{file} is no checkpoint of nnU-Net: it has no network_weights")
-    return checkpoint
 
 
 def _plans(folder: Path, plans: dict[str, Any], configuration: str) -> dict[str, Any]:
