@@ -50,7 +50,7 @@ def phantom(folder, _):
 def convert_iseg(folder, nnunet):
     folders, _ = write_iseg(folder / "in", numbers=(1, 24, 30))
     arguments = ["convert_iseg", "-i", *folders, "-d", 219, "-np", 1, "--overwrite"]
-    return Command(arguments, nnunet.raw / "Dataset219_iSeg2019")
+    return Command(arguments, nnunet.raw / "Dataset219_iSeg2019", most_bytes=500)
 
 
 def convert_iseg_add(folder, nnunet):
@@ -58,7 +58,7 @@ def convert_iseg_add(folder, nnunet):
     others, _ = write_iseg(folder / "more", numbers=(25, 26))
     assert run(["convert_iseg", "-i", *folders, "-d", 219, "-np", 1])[0] == 0
     arguments = ["convert_iseg", "-i", *others, "-d", 219, "-np", 1, "--add"]
-    return Command(arguments, nnunet.raw / "Dataset219_iSeg2019")
+    return Command(arguments, nnunet.raw / "Dataset219_iSeg2019", most_bytes=500)
 
 
 def submit_iseg(folder, nnunet):

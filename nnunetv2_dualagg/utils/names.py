@@ -5,7 +5,7 @@ import re
 from nnunetv2_dualagg.utils.errors import UserError
 
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_+-]|\.(?!\.)){0,99}")
-DATASET = re.compile(rf"Dataset\d{{3}}_{NAME.pattern}")
+_DATASET = re.compile(rf"Dataset\d{{3}}_{NAME.pattern}")
 _RESERVED = {"dataset", "dataset_fingerprint", "splits_final"}
 
 
@@ -15,6 +15,11 @@ def is_name(text: object) -> bool:
     Such a name is no path, no option and no shell text, and it has no ``__``, at which nnU-Net splits names again.
     """
     return isinstance(text, str) and NAME.fullmatch(text) is not None and "__" not in text
+
+
+def is_dataset(text: str) -> bool:
+    """Whether a text may be the full name of a dataset."""
+    return _DATASET.fullmatch(text) is not None and "__" not in text
 
 
 def check_name(text: object, what: str) -> None:

@@ -1,6 +1,5 @@
 """What the user asks for in ``config.yaml``: its only check, whoever reads it."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +16,10 @@ from pydantic import (
 )
 
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import regular_file
+from nnunetv2_dualagg.utils.forms import Splits
+from nnunetv2_dualagg.utils.json import read_json
+from nnunetv2_dualagg.utils.names import is_dataset, is_name
 from nnunetv2_dualagg.workflow.faults import sentence
 
 Plans = Literal[
@@ -55,6 +58,16 @@ def _distinct(numbers: list[int]) -> list[int]:
 Numbers = Annotated[list[NonNegativeInt], AfterValidator(_distinct)]
 
 
+def _is_name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError("is no name; expected letters, digits and . + - _ only, and neither '..' nor '__'")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_is_name)]
+"""Of what becomes a part of paths and commands."""
+
+
 class _Options(BaseModel):
     """Options that must have the declared names and types; "2" is no number."""
 
@@ -64,10 +77,10 @@ class _Options(BaseModel):
 class Method(_Options):
     """One way to train: what nnU-Net calls trainer, plans and configuration."""
 
-    name: str
-    trainer: str
+    name: Name
+    trainer: Name
     plans: Plans = "nnUNetPlans"
-    configuration: str = "3d_fullres"
+    configuration: Name = "3d_fullres"
     num_gpus: PositiveInt = 1
     epochs: PositiveInt | None = None
 
@@ -78,8 +91,6 @@ class Method(_Options):
 
     @model_validator(mode="after")
     def _check(self) -> "Method":
-        if not re.fullmatch(r"[\w.+-]+", self.name):
-            raise ValueError("is no name for folders; expected letters, digits and . + - _ only")
         if self.configuration == CASCADE:
             raise ValueError(
                 f"has the configuration {CASCADE}, which needs another model's predictions first; "
@@ -94,6 +105,18 @@ class Reduced(_Options):
     patch_size: list[PositiveInt]
     batch_size: PositiveInt
     features_per_stage: list[PositiveInt]
+
+
+class Phantom(_Options):
+    """Options of ``nnUNetv2_dualagg phantom``."""
+
+    num_training: Annotated[int, Field(ge=1, le=10_000)] = 10
+    num_testing: Annotated[int, Field(ge=0, le=10_000)] = 2
+    size: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] | None = None
+    spacing: float | Annotated[list[float], Field(min_length=1, max_length=3)] | None = None
+    seed: NonNegativeInt | None = None
+    file_ending: Literal[".img", ".nii.gz"] | None = None
+    maps: str | None = None
 
 
 class Iseg(_Options):
@@ -116,8 +139,8 @@ class Dataset(_Options):
     """The data: one of ``phantom``, ``iseg``, ``bobs`` and ``raw``, or ``iseg`` and ``bobs`` together."""
 
     id: Annotated[int, Field(ge=1, le=999)] | None = None
-    name: str | None = None
-    phantom: dict[str, Any] | None = None
+    name: Name | None = None
+    phantom: Phantom | None = None
     iseg: Iseg | None = None
     bobs: Bobs | None = None
     raw: str | None = None
@@ -137,7 +160,7 @@ class Dataset(_Options):
             raise ValueError(f"has {found}; expected one of {', '.join(SOURCES)}, or iseg and bobs")
         if given == list(CONVERTED) and not self.name:
             raise ValueError("has iseg and bobs but no name; expected one for the dataset of both, such as Infants")
-        if self.raw is not None and not re.fullmatch(r"Dataset\d{3}_\w.*", Path(self.raw).name):
+        if self.raw is not None and not is_dataset(Path(self.raw).name):
             raise ValueError(f"has raw = {self.raw}; expected a folder named like Dataset123_Name")
         if self.raw is None and self.id is None:
             raise ValueError("lacks id; expected a number of 1 to 999 for the new dataset")
@@ -161,8 +184,8 @@ class Config(_Options):
     folds: Numbers
     seeds: Numbers
     splits: str | list[str] = "default"
-    reduced_configurations: dict[str, Reduced] = {}
-    ensembles: dict[str, list[str]] = {}
+    reduced_configurations: dict[Name, Reduced] = {}
+    ensembles: dict[Name, list[str]] = {}
     device: Literal["cuda", "cpu", "mps"] = "cuda"
     augmentation_processes: NonNegativeInt | None = None
     step_size: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -239,11 +262,20 @@ def read_config(file: Path) -> Config:
     if not file.is_file():
         raise UserError(f"{file} does not exist; nnUNetv2_dualagg workflow -o {file.parent} writes one")
     try:
-        return parse_config(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
+        config = parse_config(yaml.safe_load(regular_file(file).read_text(encoding="utf-8")))
+        _check_splits_file(config, file.parent)
+        return config
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
+
+
+def _check_splits_file(config: Config, root: Path) -> None:
+    if isinstance(config.splits, str) and config.splits.endswith(".json"):
+        number = len(read_json(root / config.splits, Splits))
+        if max(config.folds) >= number:
+            raise UserError(f"folds names {max(config.folds)}, but {config.splits} has the folds 0 to {number - 1}")
 
 
 def parse_config(content: Any) -> Config:

@@ -81,9 +81,10 @@ class Data:
     def phantom_options(self) -> str:
         """Options of ``nnUNetv2_dualagg phantom``."""
         words: list[Any] = []
-        for key, value in (self.options.phantom or {}).items():
+        options = self.options.phantom.model_dump(exclude_none=True, exclude_unset=True) if self.options.phantom else {}
+        for key, value in options.items():
             words += ["-maps" if key == "maps" else f"--{key}", *(value if isinstance(value, list) else [value])]
-        return shlex.join(map(str, words))
+        return shlex.join(f"{word:g}" if isinstance(word, float) else str(word) for word in words)
 
     def source_folders(self) -> list[str]:
         """What is converted."""

@@ -100,8 +100,8 @@ class Experiment:
     def train_arguments(self, model: str) -> str:
         """Arguments of ``nnUNetv2_train``, but for dataset, configuration and fold."""
         method = self.models[model]
-        gpus = f" -num_gpus {method.num_gpus}" if method.num_gpus > 1 else ""
-        return f"-tr {method.trainer} -p {method.plans} -device {self.config.device}{gpus}"
+        gpus = ["-num_gpus", str(method.num_gpus)] if method.num_gpus > 1 else []
+        return shlex.join(["-tr", method.trainer, "-p", method.plans, "-device", self.config.device, *gpus])
 
     def gpus(self, model: str | None = None) -> int:
         """How many GPUs a training or a prediction takes."""

@@ -49,7 +49,7 @@ if experiment.data.is_phantom:
             options=experiment.data.phantom_options(),
         threads: THREADS.prepare
         shell:
-            "nnUNetv2_dualagg phantom -o phantom {params.options} -np {threads} --overwrite &> {log}"
+            "nnUNetv2_dualagg phantom -o phantom {params.options} -np {threads} --overwrite &> {log:q}"
 
 
 if not experiment.data.is_raw:
@@ -65,7 +65,7 @@ if not experiment.data.is_raw:
             command=lambda w, threads: experiment.data.convert_command(threads),
         threads: THREADS.prepare
         shell:
-            "{params.command} &> {log}"
+            "{params.command} &> {log:q}"
 
 
 rule fingerprint:
@@ -77,7 +77,7 @@ rule fingerprint:
         "logs/fingerprint.log",
     threads: THREADS.prepare
     shell:
-        "nnUNetv2_extract_fingerprint -d {D} --verify_dataset_integrity --clean -np {threads} --no_pbar &> {log}"
+        "nnUNetv2_extract_fingerprint -d {D} --verify_dataset_integrity --clean -np {threads} --no_pbar &> {log:q}"
 
 
 rule plan:
@@ -94,7 +94,7 @@ rule plan:
         command=lambda w: experiment.planning_command(w.plans),
     shell:
         # nnU-Net reads plans that are there, to keep what was added to them; those of a killed job may be incomplete.
-        "python -m json.tool {params.file} > /dev/null 2>&1 || rm -f {params.file}; {params.command} &> {log}"
+        "python -m json.tool {params.file:q} > /dev/null 2>&1 || rm -f {params.file:q}; {params.command} &> {log:q}"
 
 
 rule configuration:
@@ -109,8 +109,8 @@ rule configuration:
     params:
         options=lambda w: experiment.configuration_options(w.configuration),
     shell:
-        "nnUNetv2_dualagg add_configuration -d {D} -p {wildcards.plans} -c {wildcards.configuration} {params.options}"
-        " &> {log}"
+        "nnUNetv2_dualagg add_configuration -d {D} -p {wildcards.plans:q} -c {wildcards.configuration:q} {params.options}"
+        " &> {log:q}"
 
 
 rule splits:
@@ -123,7 +123,7 @@ rule splits:
     params:
         command=experiment.splits_command(),
     shell:
-        "{params.command} &> {log}"
+        "{params.command} &> {log:q}"
 
 
 rule preprocess:
@@ -140,7 +140,7 @@ rule preprocess:
         configuration=lambda w: experiment.identifiers()[w.identifier][1],
     threads: THREADS.prepare
     shell:
-        "nnUNetv2_preprocess -d {D} -plans_name {params.plans} -c {params.configuration} -np {threads} --no_pbar &> {log}"
+        "nnUNetv2_preprocess -d {D} -plans_name {params.plans:q} -c {params.configuration:q} -np {threads} --no_pbar &> {log:q}"
 
 
 rule train:
@@ -158,8 +158,8 @@ rule train:
     resources:
         gpu=lambda w: experiment.gpus(w.model),
     shell:
-        "mkdir -p {params.logs}; {params.variables} {params.on_gpus} nnUNetv2_dualagg train -seed {wildcards.seed}"
-        " {D} {params.configuration} {wildcards.fold} {params.arguments} --c &>> {params.logs}/fold_{wildcards.fold}.log"
+        "mkdir -p {params.logs:q}; {params.variables} {params.on_gpus} nnUNetv2_dualagg train -seed {wildcards.seed:q}"
+        " {D} {params.configuration:q} {wildcards.fold:q} {params.arguments} --c &>> {params.logs:q}/fold_{wildcards.fold:q}.log"
 
 
 rule predict:
@@ -179,9 +179,9 @@ rule predict:
     resources:
         gpu=experiment.gpus(),
     shell:
-        "rm -rf {output}.part; nnUNet_results=$nnUNet_results/seed_{wildcards.seed} {params.on_gpus} nnUNetv2_predict"
-        " -i {params.images:q} -o {output}.part {params.options} -npp {params.processes} -nps {params.processes}"
-        " &> {log} && mv {output}.part {output}"
+        "rm -rf {output:q}.part; nnUNet_results=$nnUNet_results/seed_{wildcards.seed:q} {params.on_gpus} nnUNetv2_predict"
+        " -i {params.images:q} -o {output:q}.part {params.options} -npp {params.processes} -nps {params.processes}"
+        " &> {log:q} && mv {output:q}.part {output:q}"
 
 
 rule ensemble:
@@ -193,8 +193,8 @@ rule ensemble:
         "logs/ensemble/seed_{seed}/{ensemble}.log",
     threads: THREADS.predict
     shell:
-        "rm -rf {output}.part; nnUNetv2_ensemble -i {input} -o {output}.part -np {threads} &> {log}"
-        " && mv {output}.part {output}"
+        "rm -rf {output:q}.part; nnUNetv2_ensemble -i {input:q} -o {output:q}.part -np {threads} &> {log:q}"
+        " && mv {output:q}.part {output:q}"
 
 
 rule compare:
@@ -213,9 +213,9 @@ rule compare:
         images=experiment.data.images(),
     threads: THREADS.compare
     shell:
-        "nnUNetv2_dualagg compare -ref {params.references:q} {params.sites:q} -images {params.images:q} -o {output}"
+        "nnUNetv2_dualagg compare -ref {params.references:q} {params.sites:q} -images {params.images:q} -o {output:q}"
         " {params.tissues:q}"
-        " -np {threads} -pred {params.predictions} &> {log}"
+        " -np {threads} -pred {params.predictions} &> {log:q}"
 
 
 rule compare_validation:
@@ -231,8 +231,8 @@ rule compare_validation:
         images=RAW / "imagesTr",
     threads: THREADS.compare
     shell:
-        "nnUNetv2_dualagg compare -ref {PRE}/gt_segmentations -djfile {PRE}/dataset.json -images {params.images:q}"
-        " -o {output} -np {threads} --skip-missing -pred {params.predictions} &> {log}"
+        "nnUNetv2_dualagg compare -ref {PRE:q}/gt_segmentations -djfile {PRE:q}/dataset.json -images {params.images:q}"
+        " -o {output:q} -np {threads} --skip-missing -pred {params.predictions} &> {log:q}"
 
 
 rule curves:
@@ -246,4 +246,4 @@ rule curves:
     params:
         models=pairs(experiment.model_folders()),
     shell:
-        "nnUNetv2_dualagg curves -i {params.models} -o {output} &> {log}"
+        "nnUNetv2_dualagg curves -i {params.models} -o {output:q} &> {log:q}"
