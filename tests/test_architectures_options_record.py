@@ -21,6 +21,7 @@ def test_a_checkpoint_tells_version_and_options():
         "attention_stages": [1],
         "max_key_tokens": 100,
         "concat_skips": True,
+        "foreground_channel": False,
     }
 
 
@@ -31,6 +32,7 @@ def test_a_checkpoint_tells_version_and_options():
         ({"attention": False}, {}, ("attention_stages = []", "attention_stages = [1]")),
         ({}, {"dcp": False}, ("dcp = true", "dcp = false")),
         ({}, {"concat_skips": False}, ("concat_skips = true", "concat_skips = false")),
+        ({}, {"foreground_channel": True}, ("foreground_channel = false", "foreground_channel = true")),
     ],
 )
 def test_weights_of_other_options_are_refused_in_one_sentence(saved, loading, said):

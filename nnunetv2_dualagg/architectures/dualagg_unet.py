@@ -14,8 +14,14 @@ from nnunetv2_dualagg.architectures.attention import MAX_KEY_TOKENS, DualAttenti
 from nnunetv2_dualagg.architectures.dcp import DilatedPyramid
 from nnunetv2_dualagg.architectures.decoder import Decoder, DecoderStage
 from nnunetv2_dualagg.architectures.encoder import Encoder
+from nnunetv2_dualagg.architectures.foreground import (
+    KnownBackground,
+    add_to_weights_of_0_1_0,
+    apply_rule,
+    foreground_channel,
+)
 from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, as_tuple
-from nnunetv2_dualagg.architectures.options_record import OptionsRecord
+from nnunetv2_dualagg.architectures.options_record import OptionsRecord, decode_record, encode_record
 
 
 class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
@@ -51,6 +57,9 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
             quarter of the resolution and below, and the lowest one in any case.
         max_key_tokens: number of voxels up to which the position attention is exact.
         concat_skips: concatenate the activated skip connections; False adds them before their activation.
+        foreground_channel: one more channel for the stem, 1 where the image is not 0, and a rule on the logits that
+            :class:`KnownBackground` describes. For images that are 0 outside the brain, also after normalisation.
+        image_channels: number of channels, from the first, that are images; all by default. A cascade appends labels.
         checkpointing: recompute each stage in the backward pass: less memory, more time.
 
     Raises:
@@ -86,6 +95,8 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
         attention_stages: Sequence[int] | None = None,
         max_key_tokens: int = MAX_KEY_TOKENS,
         concat_skips: bool = True,
+        foreground_channel: bool = False,
+        image_channels: int | None = None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -113,10 +124,13 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
             "attention_stages": sorted(attended),
             "max_key_tokens": max_key_tokens if attended else None,
             "concat_skips": concat_skips,
+            "foreground_channel": foreground_channel,
         }
         self.input_channels = input_channels
         self.dimension = layers.dimension
-        self.encoder = Encoder(layers, input_channels, features, kernels, strides, n_convs_encoder, dcp, concat_skips)
+        self.known_background = KnownBackground(image_channels or input_channels) if foreground_channel else None
+        stem_channels = input_channels + foreground_channel
+        self.encoder = Encoder(layers, stem_channels, features, kernels, strides, n_convs_encoder, dcp, concat_skips)
         stages, seg_layers = [], []
         for s, n_convs in zip(reversed(range(n_stages - 1)), n_convs_decoder, strict=True):
             dual = DualAttention(layers, features[s], max_key_tokens) if s in attended else None
@@ -124,11 +138,17 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
             stages.append(DecoderStage(layers, below, features[s], kernels[s], stride, n_convs, concat_skips, dual))
             seg_layers.append(conv_op(features[s], num_classes, 1, bias=True))
         self.decoder = Decoder(stages, seg_layers, deep_supervision)
+        if foreground_channel:
+            self.register_load_state_dict_pre_hook(_accept_weights_of_0_1_0)
         self.encoder.checkpointing = self.decoder.checkpointing = checkpointing
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(B, input_channels, *spatial) -> logits (B, num_classes, *spatial), or a list with deep supervision."""
-        return self.decoder(self.encoder(x))
+        if self.known_background is None:
+            return self.decoder(self.encoder(x))
+        channel = foreground_channel(x, self.known_background.image_channels)
+        logits = self.decoder(self.encoder(torch.cat([x, channel], dim=1)))
+        return apply_rule(self.known_background, logits, x)
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Number of values that all convolutions put out for one sample, nnU-Net's measure of memory.
@@ -162,6 +182,13 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
     def initialize(module: nn.Module) -> None:
         """nnU-Net's initialisation of a convolution's weights (He); attention scales stay at their initial 0."""
         InitWeights_He(1e-2)(module)
+
+
+def _accept_weights_of_0_1_0(network: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    record = decode_record(state_dict[prefix + "_extra_state"]) if prefix + "_extra_state" in state_dict else {}
+    if record.get("version") == "0.1.0" and "foreground_channel" not in record:
+        add_to_weights_of_0_1_0(state_dict, prefix, "encoder.stem.weight")
+        state_dict[prefix + "_extra_state"] = encode_record({**record, "foreground_channel": True})
 
 
 def _per_stage(name: str, value: Any, n: int) -> tuple[Any, ...]:

@@ -17,6 +17,10 @@ BYTES = 512
 """Length of a record, always the same because nnU-Net compares the shapes of all entries of two checkpoints."""
 
 
+OPTIONS_OF_0_1_0 = {"foreground_channel": False}
+"""What later versions made an option of, and what records of 0.1.0 therefore do not mention."""
+
+
 class OptionsRecord(nn.Module):
     """A module whose ``state_dict`` carries its ``options`` and the version of this package."""
 
@@ -33,7 +37,7 @@ class OptionsRecord(nn.Module):
         Raises:
             RuntimeError: they were trained with other options.
         """
-        record = decode_record(state)
+        record = OPTIONS_OF_0_1_0 | decode_record(state)
         version = record.pop("version")
         names = [name for name in {**record, **self.options} if record.get(name) != self.options.get(name)]
         if names:

@@ -11,7 +11,9 @@ from nnunetv2_dualagg.trainers.default import (
     nnUNetTrainerDualAggDA5,
     nnUNetTrainerDualAggNoAttention,
     nnUNetTrainerDualAggNoDCP,
+    nnUNetTrainerDualAggNoForeground,
 )
+from nnunetv2_dualagg.trainers.foreground import nnUNetTrainerForeground
 from nnunetv2_dualagg.trainers.lengths import parse_length, with_length
 from nnunetv2_dualagg.trainers.paper import (
     nnUNetTrainerDualAggPaper,
@@ -28,12 +30,14 @@ __all__ = [
     "nnUNetTrainerDualAggDA5",
     "nnUNetTrainerDualAggNoAttention",
     "nnUNetTrainerDualAggNoDCP",
+    "nnUNetTrainerDualAggNoForeground",
     "nnUNetTrainerDualAggPaper",
     "nnUNetTrainerDualAggPaperBaseline",
     "nnUNetTrainerDualAggPaperNoAttention",
     "nnUNetTrainerDualAggPaperNoDCP",
     "nnUNetTrainerDualAggSite",
     "nnUNetTrainerDualAggSynthetic",
+    "nnUNetTrainerForeground",
     "nnUNetTrainerSite",
     "nnUNetTrainerSynthetic",
 ]

@@ -7,6 +7,7 @@ from nnunetv2_dualagg.trainers.mixin import DualAggMixin
 
 NO_ATTENTION = {"attention": False}
 NO_DCP = {"dcp": False}
+NO_FOREGROUND = {"foreground_channel": False}
 BASELINE = {"dcp": False, "attention": False}
 
 
@@ -30,6 +31,12 @@ class nnUNetTrainerDualAggBaseline(nnUNetTrainerDualAgg):
     """The paper's baseline: the residual U-Net with neither."""
 
     network_options = BASELINE
+
+
+class nnUNetTrainerDualAggNoForeground(nnUNetTrainerDualAgg):
+    """Without the foreground channel and the known background."""
+
+    network_options = NO_FOREGROUND
 
 
 class nnUNetTrainerDualAggDA5(DualAggMixin, nnUNetTrainerDA5):

@@ -2,19 +2,20 @@
 
 from typing import Any, ClassVar
 
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from nnunetv2_dualagg.architectures import DualAggUNet
+from nnunetv2_dualagg.planning.foreground import foreground_options
+from nnunetv2_dualagg.trainers.foreground import KnownBackgroundMixin
 from nnunetv2_dualagg.trainers.pretrained import check_pretrained_weights, pretrained_weights_option
 
 NETWORK_CLASS = f"{DualAggUNet.__module__}.{DualAggUNet.__qualname__}"
 UNETS = ("PlainConvUNet", "ResidualEncoderUNet", "DualAggUNet")
 
 
-class DualAggMixin(nnUNetTrainer):
+class DualAggMixin(KnownBackgroundMixin):
     """Builds a :class:`DualAggUNet` from the plans of any U-Net; mix it in front of a trainer of nnU-Net."""
 
     network_options: ClassVar[dict[str, Any]] = {}
@@ -55,7 +56,11 @@ class DualAggMixin(nnUNetTrainer):
             )
         return get_network_from_plans(
             NETWORK_CLASS,
-            {**configuration_manager.network_arch_init_kwargs, **cls.network_options},
+            {
+                **foreground_options(configuration_manager.use_mask_for_norm),
+                **configuration_manager.network_arch_init_kwargs,
+                **cls.network_options,
+            },
             configuration_manager.network_arch_init_kwargs_req_import,
             num_input_channels,
             num_output_channels,

@@ -15,6 +15,7 @@ from torch import nn
 from nnunetv2_dualagg.utils.errors import UserError
 
 STEM = "encoder.stem.weight"
+RULE = "known_background.rule"
 NOT_LOADED = ".seg_layers."  # nnU-Net leaves the segmentation layers as they are: other labels are fine
 
 
@@ -41,13 +42,14 @@ def check_pretrained_weights(network: nn.Module, file: Path) -> None:
     weights = _plain(checkpoint["network_weights"])
     own = {key: value for key, value in _plain(network.state_dict()).items() if NOT_LOADED not in key}
     trainer = checkpoint.get("trainer_name", "an unknown trainer")
+    _check_foreground_channel(file, RULE in weights, RULE in own)
     missing = [key for key in own if key not in weights]
     if missing:
         raise UserError(
             f"{file} holds weights of another network, trained by {trainer}: {len(missing)} of the {len(own)} entries "
             f"of this network are not in it, such as {missing[-1]}"
         )
-    channels, expected = weights[STEM].shape[1], own[STEM].shape[1]
+    channels, expected = (w[STEM].shape[1] - (RULE in w) for w in (weights, own))
     if channels != expected:
         raise UserError(
             f"{file}, trained by {trainer}, is for images with {channels} input channel(s), but this dataset has "
@@ -59,6 +61,16 @@ def check_pretrained_weights(network: nn.Module, file: Path) -> None:
                 f"{file}, trained by {trainer}, has {key} of shape {tuple(weights[key].shape)}, but this network "
                 f"{tuple(value.shape)}; pretrain and train with the same plans (nnUNetv2_move_plans_between_datasets)"
             )
+
+
+def _check_foreground_channel(file: Path, has: bool, needs: bool) -> None:
+    if has != needs:
+        words = ("with", "without") if has else ("without", "with")
+        raise UserError(
+            f"{file} was trained {words[0]} the foreground channel (0.1.0 had none), but this network is built "
+            f"{words[1]} it; nnUNetTrainerDualAggNoForeground never has it, nnUNetTrainerDualAgg where the plans "
+            "normalise inside the mask"
+        )
 
 
 def _load(file: Path) -> dict[str, Any]:
