@@ -18,7 +18,7 @@ from nnunetv2_dualagg.architectures.attention import (
     pooling_factors,
 )
 from nnunetv2_dualagg.architectures.dcp import DilatedPyramid, DownsamplingBlock
-from nnunetv2_dualagg.architectures.layers import ResidualBlock, residual_blocks
+from nnunetv2_dualagg.architectures.layers import ResidualBlock, blocks_of
 
 SIZES = [(7, 9), (5, 6, 7), (1, 9, 4)]
 KERNELS = {2: [(3, 3), (1, 3), (5, 3)], 3: [(3, 3, 3), (1, 3, 3)]}
@@ -193,5 +193,5 @@ def test_dilation_acts_only_along_axes_with_a_kernel():
 
 @pytest.mark.parametrize(("n_convs", "convs_of_each"), [(0, []), (-1, []), (1, [1]), (2, [2]), (5, [2, 2, 1])])
 def test_blocks_hold_the_convolutions_that_plans_ask_for(n_convs, convs_of_each):
-    blocks = residual_blocks(layers(), 4, (3, 3, 3), n_convs)
+    blocks = blocks_of(layers(), 4, (3, 3, 3), n_convs, residual=True)
     assert [sum(isinstance(m, nn.Conv3d) for m in block.convs) for block in blocks] == convs_of_each

@@ -6,7 +6,6 @@ from architecture_networks import arch_kwargs, build, randomise
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
 from nnunetv2_dualagg.architectures.foreground import ForegroundUNet, KnownBackground, foreground_channel
-from nnunetv2_dualagg.architectures.options_record import decode_record, encode_record
 
 ON = {"foreground_channel": True}
 
@@ -164,15 +163,3 @@ def test_the_rule_is_saved_with_the_weights(make):
 
 def test_memory_estimate_counts_the_same_maps():
     assert dualagg().compute_conv_feature_map_size((16,) * 3) == build().compute_conv_feature_map_size((16,) * 3)
-
-
-def test_weights_of_version_0_1_0_compute_the_same():
-    old = build().eval()
-    weights = old.state_dict()
-    record = decode_record(weights["_extra_state"]) | {"version": "0.1.0"}
-    del record["foreground_channel"]
-    weights["_extra_state"] = encode_record(record)
-    expected = old(brain())
-    for network in (dualagg().eval(), build().eval()):
-        network.load_state_dict(weights)
-        torch.testing.assert_close(network(brain()), expected)

@@ -21,6 +21,7 @@ def test_a_checkpoint_tells_version_and_options():
         "attention_stages": [1],
         "max_key_tokens": 100,
         "concat_skips": True,
+        "residual": True,
         "foreground_channel": False,
     }
 

@@ -19,7 +19,7 @@ from trained_model import DATASET_JSON, plans
 from nnunetv2_dualagg import trainers
 from nnunetv2_dualagg.architectures import DualAggUNet
 from nnunetv2_dualagg.architectures.foreground import ForegroundUNet, foreground_channel
-from nnunetv2_dualagg.planning.foreground import foreground_options
+from nnunetv2_dualagg.planning.network_options import foreground_options
 from nnunetv2_dualagg.trainers.background_of_data import measure_background
 
 ROTATION = (-0.5, 0.5)
@@ -103,7 +103,7 @@ def samples(trainer, dummy_2d):
     for number in range(40):
         np.random.seed(number)
         torch.manual_seed(number)
-        image = torch.from_numpy(images).float()
+        image = torch.from_numpy(images).float().clone()
         yield transforms(image=image, segmentation=torch.from_numpy(segmentation).clone())
 
 

@@ -12,14 +12,20 @@ DILATIONS = (1, 2, 4)
 class DilatedPyramid(nn.Module):
     """Four parallel convolutions, concatenated: a 1x1x1 one, and kernel k with dilations 1, 2 and 4.
 
-    The paper gives no widths; here the four branches share ``channels_out`` as evenly as possible.
+    The paper gives no widths. Here the undilated branch has a share of ``channels_out`` and the other three have the
+    rest in equal parts; without a share all four are as even as possible.
     """
 
-    def __init__(self, layers: LayerFactory, channels_in: int, channels_out: int, kernel: Size) -> None:
+    def __init__(
+        self,
+        layers: LayerFactory,
+        channels_in: int,
+        channels_out: int,
+        kernel: Size,
+        undilated_share: float | None = None,
+    ) -> None:
         super().__init__()
-        if channels_out < 4:
-            raise ValueError(f"a pyramid of four branches needs at least 4 channels, not {channels_out}")
-        widths = [channels_out // 4 + (i < channels_out % 4) for i in range(4)]
+        widths = _widths(channels_out, undilated_share)
         self.dilated = nn.ModuleList(
             layers.conv(channels_in, width, kernel, dilation=d) for width, d in zip(widths, DILATIONS, strict=False)
         )
@@ -45,6 +51,16 @@ class DilatedPyramid(nn.Module):
         return _CONVOLUTION[a.dim()](a, weight, bias, padding=first.padding)
 
 
+def _widths(channels: int, undilated_share: float | None) -> list[int]:
+    """Channels of the branches with dilation 1, 2 and 4, and of the 1x1x1 branch."""
+    if channels < 4:
+        raise ValueError(f"a pyramid of four branches needs at least 4 channels, not {channels}")
+    if undilated_share is None:
+        return [channels // 4 + (i < channels % 4) for i in range(4)]
+    others = max(1, int(channels * (1 - undilated_share) / 3))
+    return [channels - 3 * others, others, others, others]
+
+
 _CONVOLUTION = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 _CHANNELS_LAST = {3: torch.contiguous_format, 4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -58,14 +74,22 @@ class DownsamplingBlock(nn.Module):
     """
 
     def __init__(
-        self, layers: LayerFactory, channels_in: int, channels_out: int, kernel: Size, stride: Size, dcp: bool = True
+        self,
+        layers: LayerFactory,
+        channels_in: int,
+        channels_out: int,
+        kernel: Size,
+        stride: Size,
+        dcp: bool = True,
+        undilated_share: float | None = None,
     ) -> None:
         super().__init__()
         width = channels_in
         self.left = layers.conv(channels_in, channels_out, 1, stride)
-        pyramid = DilatedPyramid if dcp else LayerFactory.conv
         self.right = nn.Sequential(
-            pyramid(layers, channels_in, width, kernel),
+            DilatedPyramid(layers, channels_in, width, kernel, undilated_share)
+            if dcp
+            else layers.conv(channels_in, width, kernel),
             layers.preact(width),
             layers.conv(width, channels_out, kernel, stride),
         )

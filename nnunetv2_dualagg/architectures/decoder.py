@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_dualagg.architectures.attention import DualAttention
-from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, residual_blocks, run_stage
+from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, blocks_of, run_stage
 
 
 class DecoderStage(nn.Module):
@@ -21,13 +21,14 @@ class DecoderStage(nn.Module):
         stride: Size,
         n_convs: int,
         concat_skips: bool,
+        residual: bool,
         attention: DualAttention | None,
     ) -> None:
         super().__init__()
         self.upsample = layers.upsample(channels_below, channels, stride)
         self.merge = layers.conv(2 * channels, channels, kernel) if concat_skips else None
         more = n_convs - 1 if concat_skips else n_convs
-        self.blocks = nn.Sequential(*residual_blocks(layers, channels, kernel, more))
+        self.blocks = nn.Sequential(*blocks_of(layers, channels, kernel, more, residual))
         self.attention = attention
         self.preact = layers.preact(channels)
 

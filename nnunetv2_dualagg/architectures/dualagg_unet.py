@@ -16,12 +16,11 @@ from nnunetv2_dualagg.architectures.decoder import Decoder, DecoderStage
 from nnunetv2_dualagg.architectures.encoder import Encoder
 from nnunetv2_dualagg.architectures.foreground import (
     KnownBackground,
-    add_to_weights_of_0_1_0,
     apply_rule,
     foreground_channel,
 )
 from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, as_tuple
-from nnunetv2_dualagg.architectures.options_record import OptionsRecord, decode_record, encode_record
+from nnunetv2_dualagg.architectures.options_record import OptionsRecord
 
 
 class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
@@ -57,6 +56,8 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
             quarter of the resolution and below, and the lowest one in any case.
         max_key_tokens: number of voxels up to which the position attention is exact.
         concat_skips: concatenate the activated skip connections; False adds them before their activation.
+        residual: residual blocks; False leaves plain convolutions, each normalised and activated.
+        undilated_share: share of a pyramid's channels that its undilated branch has, such as 5/8; None for a quarter.
         foreground_channel: one more channel for the stem, 1 where the image is not 0, and a rule on the logits that
             :class:`KnownBackground` describes. For images that are 0 outside the brain, also after normalisation.
         image_channels: number of channels, from the first, that are images; all by default. A cascade appends labels.
@@ -95,6 +96,8 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
         attention_stages: Sequence[int] | None = None,
         max_key_tokens: int = MAX_KEY_TOKENS,
         concat_skips: bool = True,
+        residual: bool = True,
+        undilated_share: float | None = None,
         foreground_channel: bool = False,
         image_channels: int | None = None,
         checkpointing: bool = False,
@@ -124,22 +127,33 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
             "attention_stages": sorted(attended),
             "max_key_tokens": max_key_tokens if attended else None,
             "concat_skips": concat_skips,
+            "residual": residual,
             "foreground_channel": foreground_channel,
         }
         self.input_channels = input_channels
         self.dimension = layers.dimension
         self.known_background = KnownBackground(image_channels or input_channels) if foreground_channel else None
         stem_channels = input_channels + foreground_channel
-        self.encoder = Encoder(layers, stem_channels, features, kernels, strides, n_convs_encoder, dcp, concat_skips)
+        self.encoder = Encoder(
+            layers,
+            stem_channels,
+            features,
+            kernels,
+            strides,
+            n_convs_encoder,
+            dcp,
+            concat_skips,
+            residual,
+            undilated_share,
+        )
         stages, seg_layers = [], []
         for s, n_convs in zip(reversed(range(n_stages - 1)), n_convs_decoder, strict=True):
             dual = DualAttention(layers, features[s], max_key_tokens) if s in attended else None
             below, stride = features[s + 1], strides[s + 1]
-            stages.append(DecoderStage(layers, below, features[s], kernels[s], stride, n_convs, concat_skips, dual))
+            merging = concat_skips, residual
+            stages.append(DecoderStage(layers, below, features[s], kernels[s], stride, n_convs, *merging, dual))
             seg_layers.append(conv_op(features[s], num_classes, 1, bias=True))
         self.decoder = Decoder(stages, seg_layers, deep_supervision)
-        if foreground_channel:
-            self.register_load_state_dict_pre_hook(_accept_weights_of_0_1_0)
         self.encoder.checkpointing = self.decoder.checkpointing = checkpointing
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
@@ -182,13 +196,6 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
     def initialize(module: nn.Module) -> None:
         """nnU-Net's initialisation of a convolution's weights (He); attention scales stay at their initial 0."""
         InitWeights_He(1e-2)(module)
-
-
-def _accept_weights_of_0_1_0(network: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    record = decode_record(state_dict[prefix + "_extra_state"]) if prefix + "_extra_state" in state_dict else {}
-    if record.get("version") == "0.1.0" and "foreground_channel" not in record:
-        add_to_weights_of_0_1_0(state_dict, prefix, "encoder.stem.weight")
-        state_dict[prefix + "_extra_state"] = encode_record({**record, "foreground_channel": True})
 
 
 def _per_stage(name: str, value: Any, n: int) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nnunetv2_dualagg.architectures.dcp import DownsamplingBlock
-from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, residual_blocks, run_stage
+from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, blocks_of, run_stage
 
 
 class EncoderStage(nn.Module):
@@ -39,16 +39,19 @@ class Encoder(nn.Module):
         n_convs: Sequence[int],
         dcp: bool,
         activated_skips: bool,
+        residual: bool,
+        undilated_share: float | None,
     ) -> None:
         super().__init__()
         self.checkpointing = False
         self.activated_skips = activated_skips
         self.stem = layers.conv(input_channels, features[0], kernels[0], strides[0])
-        blocks = residual_blocks(layers, features[0], kernels[0], n_convs[0] - 1)
+        blocks = blocks_of(layers, features[0], kernels[0], n_convs[0] - 1, residual)
         stages = [EncoderStage(blocks, layers.preact(features[0]))]
         for s in range(1, len(features)):
-            down = DownsamplingBlock(layers, features[s - 1], features[s], kernels[s], strides[s], dcp)
-            more = residual_blocks(layers, features[s], kernels[s], n_convs[s] - 1)
+            channels = features[s - 1], features[s]
+            down = DownsamplingBlock(layers, *channels, kernels[s], strides[s], dcp, undilated_share)
+            more = blocks_of(layers, features[s], kernels[s], n_convs[s] - 1, residual)
             stages.append(EncoderStage([down, *more], layers.preact(features[s])))
         self.stages = nn.ModuleList(stages)
 

@@ -7,7 +7,7 @@ holds no brain at all, the channel cannot help, because instance normalisation t
 likes; there, and in holes, a rule on the logits says what the training data says without exception.
 """
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -118,19 +118,6 @@ def apply_rule(rule: KnownBackground, output: Tensor | list[Tensor], x: Tensor) 
     if isinstance(output, Tensor):
         return rule(output, x)
     return [rule(output[0], x), *output[1:]]
-
-
-def add_to_weights_of_0_1_0(state_dict: dict[str, Any], prefix: str, stem: str) -> None:
-    """Let weights of version 0.1.0, which had no foreground channel, compute the same in a network that has one.
-
-    Args:
-        state_dict: as it is being loaded; changed in place.
-        prefix: of the network's entries.
-        stem: name of the stem's weight, behind the prefix.
-    """
-    weight = state_dict[prefix + stem]
-    state_dict[prefix + stem] = torch.cat([weight, torch.zeros_like(weight[:, :1])], dim=1)
-    state_dict[prefix + "known_background.rule"] = torch.zeros(3, dtype=torch.uint8)
 
 
 def _strength(x: Tensor, image_channels: int) -> Tensor:

@@ -91,8 +91,8 @@ class PreActivation(nn.Sequential):
         return x
 
 
-class ResidualBlock(nn.Module):
-    """x + conv(a(... conv(a(x)))), pre-activated (He et al., ECCV 2016), with ``n_convs`` convolutions."""
+class PlainBlock(nn.Module):
+    """conv(a(... conv(a(x)))), with ``n_convs`` convolutions, each behind its pre-activation."""
 
     def __init__(self, layers: LayerFactory, channels: int, kernel: Size, n_convs: int = 2) -> None:
         super().__init__()
@@ -106,14 +106,23 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, *spatial), kept."""
+        return self.convs(x)
+
+
+class ResidualBlock(PlainBlock):
+    """x + conv(a(... conv(a(x)))), pre-activated (He et al., ECCV 2016), with ``n_convs`` convolutions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, *spatial), kept."""
         return x + self.convs(x)
 
 
-def residual_blocks(layers: LayerFactory, channels: int, kernel: Size, n_convs: int) -> list[ResidualBlock]:
-    """Residual blocks that hold ``n_convs`` convolutions together, two a block; an odd one gets a block of its own."""
+def blocks_of(layers: LayerFactory, channels: int, kernel: Size, n_convs: int, residual: bool) -> list[PlainBlock]:
+    """Blocks that hold ``n_convs`` convolutions together, two per block; an odd one gets a block of its own."""
     n_convs = max(0, n_convs)
     sizes = [2] * (n_convs // 2) + [1] * (n_convs % 2)
-    return [ResidualBlock(layers, channels, kernel, n) for n in sizes]
+    block = ResidualBlock if residual else PlainBlock
+    return [block(layers, channels, kernel, n) for n in sizes]
 
 
 def run_stage(stage: nn.Module, *inputs: Tensor, checkpointing: bool) -> Any:

@@ -17,7 +17,7 @@ BYTES = 512
 """Length of a record, always the same because nnU-Net compares the shapes of all entries of two checkpoints."""
 
 
-OPTIONS_OF_0_1_0 = {"foreground_channel": False}
+OPTIONS_OF_0_1_0 = {"residual": True, "foreground_channel": False}
 """What later versions made an option of, and what records of 0.1.0 therefore do not mention."""
 
 

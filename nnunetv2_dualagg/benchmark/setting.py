@@ -8,6 +8,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunetv2_dualagg.planning.network_options import network_options
 from nnunetv2_dualagg.utils.errors import UserError
 
 BASELINE = "PlainConvUNet"
@@ -114,7 +115,11 @@ def plans_of(setting: Setting) -> tuple[PlansManager, ConfigurationManager]:
         "arch_kwargs": arch_kwargs,
         "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
     }
-    configuration = {"patch_size": list(setting.patch_size), "architecture": architecture}
+    configuration = {
+        "patch_size": list(setting.patch_size),
+        "use_mask_for_norm": [True] * len(DATASET_JSON["channel_names"]),
+        "architecture": architecture,
+    }
     plans = PlansManager({"label_manager": "LabelManager", "configurations": {CONFIGURATION: configuration}})
     return plans, plans.get_configuration(CONFIGURATION)
 
@@ -123,7 +128,10 @@ def build(name: str, setting: Setting, deep_supervision: bool) -> nn.Module:
     """One of :data:`NETWORKS`, with the initial weights that nnU-Net gives it."""
     class_name, options = NETWORKS[name]
     _, configuration = plans_of(setting)
-    kwargs = {**configuration.network_arch_init_kwargs, **options}
+    kwargs = configuration.network_arch_init_kwargs
+    if class_name == _DUALAGG:
+        kwargs = network_options(kwargs, configuration.use_mask_for_norm) | kwargs
+    kwargs |= options
     if name == RESENC:
         n = kwargs["n_stages"]
         del kwargs["n_conv_per_stage"]

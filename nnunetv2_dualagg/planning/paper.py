@@ -44,6 +44,8 @@ def paper_configuration(network_class_name: str) -> dict[str, Any]:
                 "attention_stages": [1],
                 "max_key_tokens": 32**3,
                 "concat_skips": False,
+                "residual": True,
+                "undilated_share": None,
                 "foreground_channel": False,
             },
             "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],

@@ -13,7 +13,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunetv2_dualagg.architectures import DualAggUNet
-from nnunetv2_dualagg.planning.foreground import foreground_options
+from nnunetv2_dualagg.planning.network_options import network_options
 from nnunetv2_dualagg.planning.paper import PAPER_CONFIGURATION, paper_configuration, suits_paper
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import new_file
@@ -82,9 +82,10 @@ class DualAggPlanner(ExperimentPlanner):
         self.overwrite = overwrite
 
     def get_plans_for_configuration(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """nnU-Net's plan of a configuration, with the foreground channel where images are 0 outside a mask."""
+        """nnU-Net's plan of a configuration, with the options of our network."""
         plan = super().get_plans_for_configuration(*args, **kwargs)
-        plan["architecture"]["arch_kwargs"] |= foreground_options(plan["use_mask_for_norm"])
+        arch_kwargs = plan["architecture"]["arch_kwargs"]
+        arch_kwargs |= network_options(arch_kwargs, plan["use_mask_for_norm"])
         return plan
 
     @staticmethod

@@ -7,7 +7,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_dualagg.architectures import DualAggUNet
-from nnunetv2_dualagg.planning.foreground import foreground_options
+from nnunetv2_dualagg.planning.network_options import network_options
 from nnunetv2_dualagg.trainers.foreground import KnownBackgroundMixin
 from nnunetv2_dualagg.trainers.pretrained import check_pretrained_weights, pretrained_weights_option
 
@@ -54,13 +54,12 @@ class DualAggMixin(KnownBackgroundMixin):
                 f"{cls.__name__} builds its network from the plans of a U-Net ({', '.join(UNETS)}), "
                 f"but the plans '{plans_manager.plans_name}' are for {planned}"
             )
+        options = configuration_manager.network_arch_init_kwargs
+        if planned != NETWORK_CLASS:  # our own plans say all that they want
+            options = network_options(options, configuration_manager.use_mask_for_norm) | options
         return get_network_from_plans(
             NETWORK_CLASS,
-            {
-                **foreground_options(configuration_manager.use_mask_for_norm),
-                **configuration_manager.network_arch_init_kwargs,
-                **cls.network_options,
-            },
+            options | cls.network_options,
             configuration_manager.network_arch_init_kwargs_req_import,
             num_input_channels,
             num_output_channels,
