@@ -93,10 +93,11 @@ def test_ignored_voxels_say_nothing(tmp_path):
 def samples(trainer, dummy_2d):
     """Augmented patches, many of them padded at the border of the image as nnU-Net's data loader does it."""
     images, labels = make_brain((20, 22, 24))
-    segmentation = np.where(labels > 0, labels, -1).astype(np.int16)[None]
+    segmentation = np.where(labels > 0, labels.astype(np.int16), np.int16(-1))[None]
     images = (images - images[:, labels > 0].mean()) / images[:, labels > 0].std() * (labels > 0)
-    images = pad_nd_image(images, (30, 30, 30), "constant", {"constant_values": 0})
-    segmentation = pad_nd_image(segmentation, (30, 30, 30), "constant", {"constant_values": -1})
+    size = (24 if dummy_2d else 30, 30, 30)
+    images = pad_nd_image(images, size, "constant", {"constant_values": 0})
+    segmentation = pad_nd_image(segmentation, size, "constant", {"constant_values": -1})
     transforms = trainer.get_training_transforms(
         (24, 24, 24), ROTATION, None, (0, 1, 2), dummy_2d, use_mask_for_norm=[True, True]
     )
@@ -128,7 +129,7 @@ def test_prediction_sees_the_mask(tmp_path, spacing):
     """As nnU-Net preprocesses an image for prediction: on the grid of the plans exactly, else but for a thin halo."""
     images, labels = make_brain((40, 60, 60))
     write_raw(tmp_path, images, labels, cases=1, spacing=spacing[::-1])
-    made = plans((16,) * 3)
+    made = plans((16,) * 3) | {"foreground_intensity_properties_per_channel": {"0": {}, "1": {}}}
     resampling = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
     for name in ("data", "seg"):
         key = f"resampling_fn_{name}"
@@ -192,14 +193,10 @@ def test_attention_and_pyramids_come_on_top_of_the_channel():
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):
     folders = set_folders(tmp_path, monkeypatch)
-    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     images, labels = make_brain((32, 32, 32))
     monkeypatch.setattr("short_trainer.write_dataset", lambda raw, cases: _write(raw, images, labels, cases))
     name = prepare(folders, monkeypatch)
-    file = folders.preprocessed / name / "nnUNetPlans.json"
-    made = json.loads(file.read_text())
-    made["configurations"]["3d_fullres"]["use_mask_for_norm"] = [True, True]
-    file.write_text(json.dumps(made))
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     return folders, name
 
 
@@ -265,11 +262,17 @@ def test_a_rule_that_is_off_leaves_tissue_where_the_image_is_0(prepared):
     assert (logits.argmax(dim=1) == 2).all()
 
 
-def test_the_planner_switches_the_channel_on(prepared):
-    run_command("nnUNetv2_dualagg plan -d 1")
+def test_the_planner_switches_the_channel_on(prepared, monkeypatch):
     folders, dataset = prepared
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+    run_command("nnUNetv2_dualagg plan -d 1")
     made = json.loads((folders.preprocessed / dataset / "nnUNetDualAggPlans.json").read_text())
     fullres = made["configurations"]["3d_fullres"]
-    on = fullres["use_mask_for_norm"] == [True, True]
-    assert fullres["architecture"]["arch_kwargs"]["foreground_channel"] is on
+    assert fullres["use_mask_for_norm"] == [True, True]
+    arch_kwargs = fullres["architecture"]["arch_kwargs"]
+    assert {key: arch_kwargs[key] for key in ("foreground_channel", "image_channels", "residual")} == {
+        "foreground_channel": True,
+        "image_channels": 2,
+        "residual": False,
+    }
     assert made["configurations"]["3d_paper"]["architecture"]["arch_kwargs"]["foreground_channel"] is False
