@@ -51,6 +51,15 @@ def test_weights_that_nnunet_cannot_load_are_refused(tmp_path, other, sentence):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(("has", "words"), [(True, "with the foreground channel"), (False, "without the foreground")])
+def test_weights_with_and_without_the_foreground_channel_are_told_apart(tmp_path, has, words):
+    old, new = (build(options={"foreground_channel": on}) for on in (has, not has))
+    file = write_checkpoint(tmp_path / "checkpoint_final.pth", old)
+    with pytest.raises(UserError, match=f"was trained {words}"):
+        check_pretrained_weights(new, file)
+    check_pretrained_weights(build(classes=3, options={"foreground_channel": has}), file)
+
+
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     torch.save(build().state_dict(), tmp_path / "weights.pth")
     with pytest.raises(UserError, match=r"weights\.pth has no network_weights; expected a checkpoint of nnU-Net"):
