@@ -26,6 +26,7 @@ def assert_same_logits(file, network, batch_sizes=(1, 3)):
     assert image.name == "image"
     for batch_size in batch_sizes:
         x = torch.randn(batch_size, *image.shape[1:])
+        x[:, :, : x.shape[2] // 2] = 0  # the background, which the network may know
         (logits,) = session.run(["logits"], {"image": x.numpy()})
         with torch.inference_mode():
             torch.testing.assert_close(torch.from_numpy(logits), network(x), rtol=1e-4, atol=1e-4)
@@ -52,6 +53,9 @@ def test_several_folds_are_averaged_and_our_trainer_is_found(tmp_path):
     assert exported.input_shape == (2, 8, 8, 8)
     assert exported.difference < 1e-4
     assert_same_logits(exported.file, lambda x: (networks[0](x) + networks[1](x)) / 2)
+    half = torch.cat([torch.zeros(1, 2, 4, 8, 8), torch.randn(1, 2, 4, 8, 8)], dim=2)
+    (logits,) = onnxruntime.InferenceSession(exported.file).run(["logits"], {"image": half.numpy()})
+    assert ((logits.argmax(axis=1) == 0).all(axis=(0, 2, 3)) == [True] * 4 + [False] * 4).all()
     metadata = onnxruntime.InferenceSession(exported.file).get_modelmeta().custom_metadata_map
     metadata = {key: json.loads(value) for key, value in metadata.items()}
     assert metadata["patch_size"] == [8, 8, 8]

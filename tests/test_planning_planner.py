@@ -11,6 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from planning_data import pretend_geometry, set_folders, use_threads, write_dataset, write_dataset_with_fingerprint
 
 from nnunetv2_dualagg.architectures import DualAggUNet
+from nnunetv2_dualagg.architectures.network_options import network_options
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.planning.plan import describe_plans, plan_dataset
 from nnunetv2_dualagg.planning.planner import DualAggPlanner
@@ -72,9 +73,9 @@ def test_topology_is_that_of_nnunets_default_plans(dataset):
     default, _ = plan_experiment_dataset(1)
     ours = configurations(plan_dataset(1))
     for name in ("2d", "3d_fullres"):
-        assert ours[name]["architecture"]["arch_kwargs"] == json.loads(
-            json.dumps(default["configurations"][name]["architecture"]["arch_kwargs"])
-        )
+        planned = json.loads(json.dumps(default["configurations"][name]["architecture"]["arch_kwargs"]))
+        options = network_options(planned, default["configurations"][name]["use_mask_for_norm"])
+        assert ours[name]["architecture"]["arch_kwargs"] == planned | options
 
 
 def test_two_dimensional_data(folders):

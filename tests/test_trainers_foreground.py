@@ -19,7 +19,7 @@ from trained_model import DATASET_JSON, plans
 from nnunetv2_dualagg import trainers
 from nnunetv2_dualagg.architectures import DualAggUNet
 from nnunetv2_dualagg.architectures.foreground import ForegroundUNet, foreground_channel
-from nnunetv2_dualagg.planning.network_options import foreground_options
+from nnunetv2_dualagg.architectures.network_options import foreground_options
 from nnunetv2_dualagg.trainers.background_of_data import measure_background
 
 ROTATION = (-0.5, 0.5)

@@ -6,6 +6,8 @@ import torch
 from architecture_networks import randomise
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
+from nnunetv2_dualagg.architectures.network_options import network_options
+
 DATASET_JSON = {
     "channel_names": {"0": "T1", "1": "T2"},
     "labels": {"background": 0, "CSF": 1, "GM": 2, "WM": 3},
@@ -64,12 +66,16 @@ def plans(patch_size, features=(8, 16, 32), network_class=DUALAGG):
 
 
 def build_network(plans):
-    """The DualAggUNet of the plans' configuration with random weights, in eval mode."""
-    architecture = plans["configurations"]["3d_fullres"]["architecture"]
-    network = get_network_from_plans(
-        DUALAGG, architecture["arch_kwargs"], architecture["_kw_requires_import"], 2, 4, deep_supervision=False
-    )
+    """The DualAggUNet of the plans' configuration with random weights and the whole rule, in eval mode."""
+    configuration = plans["configurations"]["3d_fullres"]
+    architecture = configuration["architecture"]
+    kwargs = architecture["arch_kwargs"]
+    if architecture["network_class_name"] != DUALAGG:  # what our trainers add to the plans of other U-Nets
+        kwargs = network_options(kwargs, configuration["use_mask_for_norm"]) | kwargs
+    network = get_network_from_plans(DUALAGG, kwargs, architecture["_kw_requires_import"], 2, 4, deep_supervision=False)
     randomise(network)
+    if network.known_background is not None:
+        network.known_background.set_rule(outside=True, inside=True)
     return network.eval()
 
 

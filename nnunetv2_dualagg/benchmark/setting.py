@@ -8,7 +8,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunetv2_dualagg.planning.network_options import network_options
+from nnunetv2_dualagg.architectures.network_options import network_options
 from nnunetv2_dualagg.utils.errors import UserError
 
 BASELINE = "PlainConvUNet"

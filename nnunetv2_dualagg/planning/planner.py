@@ -13,7 +13,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunetv2_dualagg.architectures import DualAggUNet
-from nnunetv2_dualagg.planning.network_options import network_options
+from nnunetv2_dualagg.architectures.network_options import network_options
 from nnunetv2_dualagg.planning.paper import PAPER_CONFIGURATION, paper_configuration, suits_paper
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import new_file

@@ -8,7 +8,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_dualagg.architectures.foreground import ForegroundUNet, KnownBackground
-from nnunetv2_dualagg.planning.network_options import foreground_options
+from nnunetv2_dualagg.architectures.network_options import foreground_options
 from nnunetv2_dualagg.trainers.background_of_data import measure_background
 
 

@@ -7,7 +7,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_dualagg.architectures import DualAggUNet
-from nnunetv2_dualagg.planning.network_options import network_options
+from nnunetv2_dualagg.architectures.network_options import network_options
 from nnunetv2_dualagg.trainers.foreground import KnownBackgroundMixin
 from nnunetv2_dualagg.trainers.pretrained import check_pretrained_weights, pretrained_weights_option
 
