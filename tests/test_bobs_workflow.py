@@ -68,6 +68,8 @@ def test_the_examples_run(tmp_path, data, file):
     validation = read_rows(folder / "comparison_validation" / "metrics.csv")
     assert {row["method"] for row in validation} == set(trainers)
     assert {row["tissue"] for row in validation} == {"CSF", "GM", "WM"}
+    if "name" in config["dataset"]:
+        assert {row["site"] for row in validation} <= {"MAP", "BCP"}
     if config["dataset"].get("references"):
         rows = read_rows(folder / "comparison" / "metrics.csv")
         assert {row["tissue"] for row in rows} == set(config.get("tissues", ["CSF", "GM", "WM"]))

@@ -21,7 +21,7 @@ from iseg_files import (
 )
 
 from nnunetv2_dualagg import cli
-from nnunetv2_dualagg.dataset_conversion import raw_dataset
+from nnunetv2_dualagg.dataset_conversion import description
 from nnunetv2_dualagg.dataset_conversion.iseg.convert import convert_iseg
 from nnunetv2_dualagg.utils.errors import UserError
 
@@ -248,7 +248,7 @@ def test_disk_full_in_the_last_step_leaves_the_old_dataset(tmp_path, raw, monkey
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(raw_dataset, "generate_dataset_json", full)
+    monkeypatch.setattr(description, "generate_dataset_json", full)
     with pytest.raises(OSError, match=f"No space left.*{dataset}"):
         convert_iseg(folders[:1], 219, overwrite=True, num_processes=1)
     assert {name: (dataset / name).read_bytes() for name in files_in(dataset)} == before

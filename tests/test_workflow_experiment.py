@@ -115,6 +115,8 @@ def test_infants_of_bobs_and_of_both(tmp_path):
     made = experiment(tmp_path, dataset={"id": 230, "name": "Infants", "iseg": {"folders": ["/iSeg"]}, "bobs": bobs})
     assert made.data.name == "Dataset230_Infants"
     assert made.data.source_folders() == ["/iSeg", "/BOBs"]
+    assert made.validation_options() == ["-sites", "nnUNet_raw/Dataset230_Infants/sites.json"]
+    assert head.validation_options() == []
     assert made.data.convert_command(1) == (
         "{ nnUNetv2_dualagg convert_iseg -i /iSeg -d 230 -n Infants -np 1 --overwrite && "
         "nnUNetv2_dualagg convert_bobs -i /BOBs -d 230 -n Infants -ages 5 6 -np 1 --add; }"

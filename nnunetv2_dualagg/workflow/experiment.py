@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
+from nnunetv2_dualagg.utils.nnunet_folders import SITES_FILE
 from nnunetv2_dualagg.workflow.config import PLANNERS, Config, Method
 from nnunetv2_dualagg.workflow.data import Data
 
@@ -166,6 +167,10 @@ class Experiment:
     def tissue_options(self) -> list[str]:
         """Options of ``compare`` for predictions of other data; in the validation all tissues count."""
         return ["-tissues", *self.config.tissues] if self.config.tissues else []
+
+    def validation_options(self) -> list[str]:
+        """Options of ``compare`` for the validation: a dataset of two sources is told apart by its sites."""
+        return ["-sites", str(self.data.raw / SITES_FILE)] if len(self.config.dataset.sources) > 1 else []
 
     def targets(self) -> list[str]:
         """What the workflow is for."""

@@ -228,11 +228,12 @@ rule compare_validation:
         "logs/compare_validation.log",
     params:
         predictions=pairs(experiment.validations()),
+        options=experiment.validation_options(),
         images=RAW / "imagesTr",
     threads: THREADS.compare
     shell:
         "nnUNetv2_dualagg compare -ref {PRE:q}/gt_segmentations -djfile {PRE:q}/dataset.json -images {params.images:q}"
-        " -o {output:q} -np {threads} --skip-missing -pred {params.predictions} &> {log:q}"
+        " -o {output:q} {params.options:q} -np {threads} --skip-missing -pred {params.predictions} &> {log:q}"
 
 
 rule curves:

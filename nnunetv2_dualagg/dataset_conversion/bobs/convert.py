@@ -11,9 +11,9 @@ from nnunetv2_dualagg.dataset_conversion.bobs.envelope import with_ignored
 from nnunetv2_dualagg.dataset_conversion.bobs.labels import IGNORE, TISSUES
 from nnunetv2_dualagg.dataset_conversion.bobs.layout import Session, find_sessions
 from nnunetv2_dualagg.dataset_conversion.bobs.origin import BOBS
+from nnunetv2_dualagg.dataset_conversion.description import Description
 from nnunetv2_dualagg.dataset_conversion.origin import origin_of
 from nnunetv2_dualagg.dataset_conversion.raw_dataset import (
-    Description,
     image_file,
     label_file,
     new_converted_dataset,

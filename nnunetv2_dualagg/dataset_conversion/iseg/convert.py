@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_dualagg.dataset_conversion.description import Description
 from nnunetv2_dualagg.dataset_conversion.iseg.cases import MODALITIES, Case, read_data_set
 from nnunetv2_dualagg.dataset_conversion.iseg.challenge import ORIGINS, TISSUES
 from nnunetv2_dualagg.dataset_conversion.iseg.check import Grid, mixed_codings, read_image
 from nnunetv2_dualagg.dataset_conversion.origin import Origin, origin_of
 from nnunetv2_dualagg.dataset_conversion.raw_dataset import (
-    Description,
     image_file,
     label_file,
     new_converted_dataset,
