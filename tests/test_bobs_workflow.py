@@ -64,7 +64,7 @@ def test_the_examples_run(tmp_path, data, file):
     environment = write_small_workflow(folder, config) | {"SHORT_EPOCHS": "1"}
     (tmp_path / "trainers" / "short_dualagg_for_tests.py").write_text(TRAINER)
     with Run(folder, environment) as run:
-        assert run.wait() == 0, run.output
+        assert run.wait(timeout=3600) == 0, run.output
     validation = read_rows(folder / "comparison_validation" / "metrics.csv")
     assert {row["method"] for row in validation} == set(trainers)
     assert {row["tissue"] for row in validation} == {"CSF", "GM", "WM"}
