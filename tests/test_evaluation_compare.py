@@ -72,7 +72,7 @@ def test_known_distances_are_in_every_table(known):
 
     assert found.mean_dice == {"a": 0, "b": 0}
     assert found.conclusions == (
-        "all sites, 6 cases, Dice: no winner between b and a in plane: the interval holds zero.",
+        "all sites, 6 cases, Dice: no winner between b and a in plane: the interval includes zero.",
     )
     report = (out / "report.html").read_text(encoding="utf-8")
     assert "all sites, 6 cases, ASD [mm]: b is better than a in plane (-2.000" in report

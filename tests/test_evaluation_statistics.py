@@ -200,9 +200,9 @@ def test_five_cases_are_not_enough():
     assert "only 5 cases" in text
 
 
-def test_an_interval_that_holds_zero_has_no_winner():
+def test_an_interval_that_includes_zero_has_no_winner():
     text = sentence(BASE, BASE + GAIN * [1, -1, 1, -1, 1, -1, 1, -1])
-    assert "no winner between b and a in WM: the interval holds zero" in text
+    assert "no winner between b and a in WM: the interval includes zero" in text
 
 
 def test_correction_for_many_tests_can_take_the_winner_away():

@@ -25,8 +25,8 @@ class Setting:
     """Plans of one 3-D configuration, and how large everything else is.
 
     Attributes:
-        features: channels a stage.
-        strides: strides a stage.
+        features: channels per stage.
+        strides: strides per stage.
         patch_size: voxels.
         batch_size: of a training step; inference takes one patch at a time.
         volume: size of the image for the sliding window, voxels.

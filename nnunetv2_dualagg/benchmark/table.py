@@ -16,7 +16,7 @@ COLUMNS = {
 
 
 def ratios_table(ratios: dict[str, dict[str, float]]) -> str:
-    """Multiples of PlainConvUNet, one row a network."""
+    """Multiples of PlainConvUNet, one row per network."""
     rows = [(name, *(f"{values[key]:.2f}x" for key in COLUMNS)) for name, values in ratios.items()]
     return markdown_table(("network", *COLUMNS.values()), rows, numbers_from=1)
 

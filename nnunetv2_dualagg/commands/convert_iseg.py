@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-year", type=int, choices=(2017, 2019), help="default: recognised")
     parser.add_argument("-split", choices=("training", "validation", "testing"), help="default: recognised")
     parser.add_argument("-modalities", nargs="+", choices=("T1", "T2"), default=["T1", "T2"], help="default: both")
-    parser.add_argument("-sites", metavar="CSV", help="table subject,site; goes before the inferred sites")
+    parser.add_argument("-sites", metavar="CSV", help="table subject,site; overrides the inferred sites")
     parser.add_argument(
         "-np", type=PROCESSES, metavar="N", help="number of processes; default: the processors, at most 8"
     )

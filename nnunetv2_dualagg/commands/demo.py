@@ -1,4 +1,4 @@
-"""``demo``: the whole job on the phantom."""
+"""``demo``: all steps on the phantom."""
 
 import argparse
 from pathlib import Path

@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-maps",
         type=Path,
         metavar="DIR",
-        help="folder of NIfTI tissue maps (0 background, 1 CSF, 2 GM, 3 WM), in the order of their names one a "
-        "training subject, and those behind them for the testing subjects; default: random deformations of the "
+        help="folder of NIfTI tissue maps (0 background, 1 CSF, 2 GM, 3 WM), in the order of their names one per "
+        "training subject, then one per testing subject; default: random deformations of the "
         "ICBM152 average brain in nilearn",
     )
     parser.add_argument(

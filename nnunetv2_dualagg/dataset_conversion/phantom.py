@@ -69,8 +69,8 @@ def write_phantom(
 
     Args:
         output: the folder to make.
-        maps: a folder of tissue maps (see :func:`load_tissue_map`), in the order of their names one a training
-            subject, and those behind them one a testing subject, used again when they run out; None for random
+        maps: a folder of tissue maps (see :func:`load_tissue_map`), in the order of their names one per
+            training subject, then one per testing subject, used again when they run out; None for random
             deformations of the ICBM152 average brain.
         num_training: number of training subjects.
         num_testing: number of testing subjects of each site.

@@ -247,7 +247,7 @@ def listed(voxels: np.ndarray) -> str:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Make failures tell the file: a disk that is full says none, and damaged gzip data become a ``UserError``."""
+    """Name the file in every failure: a full disk names none, and damaged gzip data become a ``UserError``."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

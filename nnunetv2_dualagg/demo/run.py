@@ -1,6 +1,6 @@
-"""The whole job on the phantom: nnU-Net's default against the dual aggregation network, after a short training.
+"""All steps on the phantom: nnU-Net's default against the dual aggregation network, after a short training.
 
-The demo types the commands that a user types, one after the other, and shows them. A step whose result is there
+The demo runs the commands that a user would run, one after the other, and shows them. A step whose result is there
 already is skipped, so an interrupted demo goes on where it stopped.
 """
 

@@ -21,7 +21,7 @@ _TRACES = ("checkpoint_*.pth", "progress.png", "training_log_*.txt")
 
 
 def leave_one_out(cases: Sequence[str], subjects: Mapping[str, str] | None = None) -> Splits:
-    """One fold a subject, in sorted order: its cases for validation, all others for training.
+    """One fold per subject, in sorted order: its cases for validation, all others for training.
 
     Args:
         cases: the training cases.

@@ -137,7 +137,7 @@ class Experiment:
         return shlex.join(map(str, words))
 
     def predictions(self) -> dict[str, list[str]]:
-        """Method or ensemble -> a folder of predictions a seed."""
+        """Method or ensemble -> a folder of predictions per seed."""
         names = [*self.methods, *self.config.ensembles]
         return {name: [f"predictions/seed_{seed}/{name}" for seed in self.config.seeds] for name in names}
 
@@ -146,14 +146,14 @@ class Experiment:
         return [folder for folders in self.predictions().values() for folder in folders]
 
     def validations(self) -> dict[str, list[str]]:
-        """Method -> nnU-Net's folders of validation predictions, one a seed and fold."""
+        """Method -> nnU-Net's folders of validation predictions, one per seed and fold."""
         found: dict[str, list[str]] = {name: [] for name in self.methods}
         for method, seed, fold in self.trainings():
             found[method.name].append(str(Path(self.trained(method, seed, fold)).parent))
         return found
 
     def model_folders(self) -> dict[str, list[str]]:
-        """Method -> nnU-Net's folders of its folds, one a seed."""
+        """Method -> nnU-Net's folders of its folds, one per seed."""
         return {m.name: [self.results(m, seed) for seed in self.config.seeds] for m in self.config.methods}
 
     def trainings(self) -> list[tuple[Method, int, int]]:

@@ -1,7 +1,7 @@
 """``python -m nnunetv2_dualagg.workflow.gpus N COMMAND ...``: run a command on GPUs that no other such command uses.
 
 nnU-Net takes the first GPU it sees. On a computer with several, Snakemake starts as many jobs as there are GPUs but
-does not say which is whose; this does, with a lock a GPU, which ends with the process that holds it. Where no more
+does not say which is whose; this does, with a lock per GPU, which ends with the process that holds it. Where no more
 GPUs are visible than the command may have, as in a SLURM job, it just runs the command.
 """
 

@@ -45,7 +45,7 @@ def convert_iseg(
         year: 2017 or 2019; None to recognise it.
         split: "training", "validation" or "testing" for all subjects; None to recognise it.
         modalities: ("T1",) or ("T2",) for a dataset of one channel, whose name then ends with it.
-        sites: CSV with the columns subject,site that goes before the sites inferred from the subject numbers.
+        sites: CSV with the columns subject,site that overrides the sites inferred from the subject numbers.
         name: of the dataset, after its number; None for iSeg20XX.
         add: put the subjects into an existing dataset of the same name and channels.
         overwrite: replace an existing dataset of the same name.

@@ -44,7 +44,7 @@ def find_subjects(folders: Iterable[Path | str]) -> tuple[list[Subject], list[st
 
     Args:
         folders: folders with files named ``subject-N-T1``, ``-T2`` and ``-label`` (``.hdr/.img``, ``.nii`` or
-            ``.nii.gz``): flat, nested, or one folder a subject, where ``subject-N/T1.nii.gz`` also counts. Hidden
+            ``.nii.gz``): flat, nested, or one folder per subject, where ``subject-N/T1.nii.gz`` also counts. Hidden
             files, ``__MACOSX`` and files of other names are passed over.
 
     Returns:

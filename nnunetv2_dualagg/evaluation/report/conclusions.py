@@ -18,7 +18,7 @@ def conclusions(statistics: pd.DataFrame, site: str, metric: Metric) -> list[str
 
     Returns:
         The sentences. A method is called better in a tissue only with at least six cases, a confidence interval that
-        does not hold zero, and a Holm-corrected p below 0.05.
+        does not include zero, and a Holm-corrected p below 0.05.
     """
     if statistics.empty:
         return ["There is only one method, so there is nothing to compare it with."]
@@ -33,7 +33,7 @@ def verdict(row: pd.Series, metric: Metric) -> str:
     if cases < MIN_CASES:
         return f"only {cases} cases, {MIN_CASES} are needed"
     if not (row["low"] > 0 or row["high"] < 0):
-        return "the interval holds zero"
+        return "the interval includes zero"
     if not row["p_holm"] < ALPHA:
         return f"the interval excludes zero, but p after Holm's correction is not below {ALPHA}"
     return "better" if (row["difference"] > 0) == (metric.better == "higher") else "worse"

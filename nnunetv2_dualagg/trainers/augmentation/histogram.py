@@ -22,7 +22,7 @@ class HistogramRemapTransform(ImageOnlyTransform):
     Args:
         slope: the slope of a piece; :class:`LogUniform` treats stretching and compressing alike. Must be positive.
         num_knots: number of knots; the function has one piece more.
-        spread: knots lie within so many standard deviations of the channel's mean.
+        spread: knots lie within this many standard deviations of the channel's mean.
         p_per_channel: probability of each channel, which gets a function of its own.
     """
 
