@@ -97,8 +97,8 @@ def stand_in(anatomy, seed, size=SHAPE, spacing=SPACING):
     dseg[(label == 2) & (depth > 20)] = 10
     dseg[label == 3] = 2
     bottom = z[label > 0].min()
-    hindbrain = (x / 45) ** 2 + ((y + 35) / 28) ** 2 + ((z - bottom) / 22) ** 2 < 1
-    dseg[hindbrain & (label == 0)] = 8
+    infratentorial = (x / 45) ** 2 + ((y + 35) / 28) ** 2 + ((z - bottom) / 22) ** 2 < 1
+    dseg[infratentorial & (label == 0)] = 8
     dseg[(np.abs(x) < 8) & (np.abs(y + 8) < 8) & (np.abs(z - bottom) < 25) & (label == 0)] = 16
     for of_left, right in ((2, 41), (3, 42), (4, 43), (10, 49), (8, 47)):
         dseg[(dseg == of_left) & (x > 0)] = right

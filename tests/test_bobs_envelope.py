@@ -8,8 +8,8 @@ from nnunetv2_dualagg.dataset_conversion.bobs.labels import (
     BACKGROUND,
     CSF,
     GM,
-    HINDBRAIN,
     IGNORE,
+    INFRATENTORIAL,
     NAMES,
     TISSUE_OF,
     UNLABELLED,
@@ -55,17 +55,17 @@ def test_a_wide_gap_is_not_all_brain():
 
 def test_tissues_are_never_changed():
     rng = np.random.default_rng(0)
-    tissues = rng.choice([CSF, GM, WM, HINDBRAIN, UNLABELLED], (12, 14, 10)).astype(np.uint8)
+    tissues = rng.choice([CSF, GM, WM, INFRATENTORIAL, UNLABELLED], (12, 14, 10)).astype(np.uint8)
     for keep_head in (False, True):
         labels = with_ignored(tissues, ONE_MM, keep_head)
         for tissue in (CSF, GM, WM):
             np.testing.assert_array_equal(labels == tissue, tissues == tissue)
-        assert (labels[tissues == HINDBRAIN] == BACKGROUND).all()
+        assert (labels[tissues == INFRATENTORIAL] == BACKGROUND).all()
 
 
 def test_what_lies_at_the_cerebellum_goes_with_it():
     tissues = empty()
-    tissues[10:20], tissues[24:40] = GM, HINDBRAIN
+    tissues[10:20], tissues[24:40] = GM, INFRATENTORIAL
     # Of the four voxels between them the first two are nearer to the cerebrum.
     assert line(tissues)[20:44] == [IGNORE] * 2 + [BACKGROUND] * 22
     # With the head, CSF around the cerebellum is as unknown as that around the cerebrum.

@@ -213,7 +213,7 @@ def test_fractions_are_shares_and_label_is_the_largest(icbm):
         assert np.count_nonzero(label == value) == pytest.approx(fraction.sum(), rel=0.4)
 
 
-def test_icbm_has_no_hindbrain(icbm):
+def test_icbm_has_no_infratentorial(icbm):
     volumes = np.bincount(icbm.labels.ravel())[1:] * np.prod(icbm.spacing) / 1000
     assert icbm.labels.shape[2] < 145  # the atlas with brain stem is 152 voxels high, with the rim 154
     assert 1200 < volumes.sum() < 1500

@@ -6,7 +6,7 @@ from nnunetv2_dualagg.trainers.augmentation.lei2019 import (
     CrossSiteTransform,
     cross_site_t1,
     cross_site_t2,
-    standardise,
+    z_score,
 )
 
 
@@ -45,7 +45,7 @@ def test_the_scanners_gain_does_not_matter_and_the_background_stays_zero(scan, f
     assert result.max() <= 1
 
 
-@pytest.mark.parametrize("function", [cross_site_t1, cross_site_t2, standardise])
+@pytest.mark.parametrize("function", [cross_site_t1, cross_site_t2, z_score])
 def test_torch_and_numpy_agree(scan, function):
     result = function(torch.from_numpy(scan))
     assert result.dtype == torch.float32
@@ -59,11 +59,11 @@ def test_an_empty_patch_stays_empty_and_nan_is_refused(function):
         function(np.array([np.nan, 1], np.float32))
 
 
-def test_standardise(scan):
-    result = standardise(scan)
+def test_z_score(scan):
+    result = z_score(scan)
     assert abs(result.mean()) < 1e-5
     assert abs(result.std() - 1) < 1e-5
-    assert not standardise(np.full((3, 3), 7.0)).any()
+    assert not z_score(np.full((3, 3), 7.0)).any()
 
 
 def test_the_transform_changes_t1_and_t2_of_a_normalised_patch_and_nothing_else(scan):
@@ -72,7 +72,7 @@ def test_the_transform_changes_t1_and_t2_of_a_normalised_patch_and_nothing_else(
     brain = torch.from_numpy(scan > 0)
     patch = torch.zeros(3, *scan.shape)
     for channel in patch:
-        channel[brain] = standardise(torch.from_numpy(scan)[brain])
+        channel[brain] = z_score(torch.from_numpy(scan)[brain])
     before = patch.clone()
     changed = CrossSiteTransform()(image=patch)["image"]
     assert torch.equal(patch, before)

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="VALUE=WORD",
-        help="what to take labels for that are not known: CSF, GM, WM, hindbrain or unknown, such as 72=CSF",
+        help="what to take labels for that are not known: CSF, GM, WM, infratentorial or unknown, such as 72=CSF",
     )
     parser.add_argument("-np", type=int, metavar="N", help="number of processes; default: the processors, at most 8")
     parser.add_argument("--check", action="store_true", help="report on the folders, problems first; write nothing")

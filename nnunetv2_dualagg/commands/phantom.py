@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="voxel size, 1 or 3 values (default: 1)",
     )
     parser.add_argument(
-        "--seed", type=whole(0, 2**64 - 1), default=0, help="the same seed gives the same files (default: 0)"
+        "-seed", "--seed", type=whole(0, 2**64 - 1), default=0, help="the same seed gives the same files (default: 0)"
     )
     parser.add_argument(
         "--file_ending", choices=(".img", ".nii.gz"), default=".img", help="Analyze pairs (default) or NIfTI"

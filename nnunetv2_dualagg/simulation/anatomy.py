@@ -13,8 +13,8 @@ from nnunetv2_dualagg.utils.errors import UserError
 
 CSF, GM, WM = 1, 2, 3
 
-# Boxes (|x| from, to, y from, to, z from, to, in MNI mm) that surely belong to the cerebrum or to the hindbrain
-# (cerebellum and brain stem): the seeds of the watershed that separates them along the tentorium.
+# Boxes (|x| from, to, y from, to, z from, to, in MNI mm) that surely belong to the cerebrum or to the
+# infratentorial brain (cerebellum and brain stem): the seeds of the watershed that separates them along the tentorium.
 _ANY = 999
 _CEREBRUM_BOXES = (
     (0, _ANY, -_ANY, _ANY, 6, _ANY),
@@ -23,7 +23,7 @@ _CEREBRUM_BOXES = (
     (32, _ANY, -32, _ANY, -_ANY, _ANY),
     (0, _ANY, -_ANY, -96, -14, _ANY),
 )
-_HINDBRAIN_BOXES = (
+_INFRATENTORIAL_BOXES = (
     (0, 10, -42, -14, -_ANY, -14),
     (0, 36, -72, -48, -_ANY, -36),
     (0, 6, -66, -46, -_ANY, -8),
@@ -70,19 +70,21 @@ def load_icbm152() -> Anatomy:
     brain = nib.as_closest_canonical(datasets.load_mni152_template(resolution=1)).get_fdata(dtype=np.float32) > 0
 
     csf = np.where(brain, np.clip(1 - gm - wm, 0, 1), 1)
-    hindbrain = _hindbrain(csf, brain, origin=grey.affine[:3, 3])
+    infratentorial = _infratentorial(csf, brain, origin=grey.affine[:3, 3])
     tissue = 1 + np.argmax([2 * csf, gm, wm], axis=0)
-    labels = np.where(brain & ~hindbrain, tissue, 0).astype(np.uint8)
+    labels = np.where(brain & ~infratentorial, tissue, 0).astype(np.uint8)
     spacing = (0.92, 0.92, 0.92)
     return Anatomy("ICBM152", _bathed(labels, spacing, rim=2.0), spacing)
 
 
-def _hindbrain(csf: NDArray[np.float32], brain: NDArray[np.bool_], origin: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _infratentorial(
+    csf: NDArray[np.float32], brain: NDArray[np.bool_], origin: NDArray[np.float64]
+) -> NDArray[np.bool_]:
     """Mask of cerebellum and brain stem; grid of 1 mm, ``origin`` is the MNI position of its first voxel."""
     x, y, z = np.ogrid[tuple(slice(n) for n in csf.shape)]
     x, y, z = np.abs(x + origin[0]), y + origin[1], z + origin[2]
     seeds = np.zeros(csf.shape, np.uint8)
-    for value, boxes in ((1, _CEREBRUM_BOXES), (2, _HINDBRAIN_BOXES)):
+    for value, boxes in ((1, _CEREBRUM_BOXES), (2, _INFRATENTORIAL_BOXES)):
         for x0, x1, y0, y1, z0, z1 in boxes:
             seeds[(x >= x0) & (x <= x1) & (y >= y0) & (y <= y1) & (z >= z0) & (z <= z1) & brain] = value
     height = (255 * csf).astype(np.uint8)

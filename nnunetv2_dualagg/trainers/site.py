@@ -41,7 +41,7 @@ def site_intensity_transforms() -> list[BasicTransform]:
     """
     return [
         # Distances of tissues: (WM - GM) / (GM - CSF) of the phantom's sites is 0.75 to 2 times the training site's.
-        # The mean and the deviation of the brain are kept, so a stretched piece of the histogram costs the others:
+        # The mean and the SD of the brain are kept, so a stretched piece of the histogram costs the others:
         # it takes slopes from 1/3 to 3 to reach such ratios. This covers the authors' clipped contrast x4.7, too.
         HistogramRemapTransform(LogUniform(3), num_knots=3, p_per_channel=0.3),
         # The authors' 1.8, and its reciprocal; half of the time on the inverted image, as nnU-Net does it.
@@ -53,13 +53,13 @@ def site_intensity_transforms() -> list[BasicTransform]:
             p_retain_stats=1,
         ),
         # Up to the authors' 1.5 on T2, and its reciprocal. A linear change of the whole image is undone by the
-        # normalisation; what is left, here and below, is what tissues outside the patch do to its mean and deviation.
+        # normalisation; what is left, here and below, is what tissues outside the patch do to its mean and SD.
         ContrastTransform(
             BGContrast((1 / 1.5, 1.5)), preserve_range=True, synchronize_channels=False, p_per_channel=0.15
         ),
         BrightnessAdditiveTransform(mu=0, sigma=0.2, synchronize_channels=False, p_per_channel=0.15),
-        # A bias field multiplies the raw image, whose mean is 4 to 5 deviations: on the standardised image that is
-        # about an addition, 1.5 deviations being 30 %. As smooth as a field with a knot every 6 cm.
+        # A bias field multiplies the raw image, whose mean is 4 to 5 SD: on the standardised image that is
+        # about an addition, 1.5 SD being 30 %. As smooth as a field with a knot every 6 cm.
         BrightnessGradientAdditiveTransform(
             scale=(25, 75), loc=(-0.5, 1.5), max_strength=(-1.5, 1.5), same_for_all_channels=False, p_per_channel=0.25
         ),

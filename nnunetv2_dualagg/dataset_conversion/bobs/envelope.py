@@ -29,7 +29,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from nnunetv2_dualagg.dataset_conversion.bobs.labels import BACKGROUND, CSF, GM, HINDBRAIN, IGNORE, UNLABELLED, WM
+from nnunetv2_dualagg.dataset_conversion.bobs.labels import BACKGROUND, CSF, GM, IGNORE, INFRATENTORIAL, UNLABELLED, WM
 
 CLOSING = 6.0  # mm
 RIM = 2.0  # mm
@@ -40,7 +40,7 @@ def with_ignored(tissues: np.ndarray, spacing: Sequence[float], keep_head: bool 
     """Tell unknown voxels from background.
 
     Args:
-        tissues: shape (x, y, z): CSF, GM, WM, HINDBRAIN or UNLABELLED.
+        tissues: shape (x, y, z): CSF, GM, WM, INFRATENTORIAL or UNLABELLED.
         spacing: mm along x, y and z.
         keep_head: for an image that keeps skull, cerebellum and brain stem.
 
@@ -54,7 +54,7 @@ def with_ignored(tissues: np.ndarray, spacing: Sequence[float], keep_head: bool 
     inside, nearest = _closed(tissues != UNLABELLED, spacing, closing, rim)
     unknown = inside & (tissues == UNLABELLED)
     if not keep_head:
-        unknown &= tissues[tuple(nearest)] != HINDBRAIN
+        unknown &= tissues[tuple(nearest)] != INFRATENTORIAL
     known = np.isin(tissues, (CSF, GM, WM))
     part[...] = np.where(known, tissues, np.where(unknown, IGNORE, BACKGROUND))
     return labels

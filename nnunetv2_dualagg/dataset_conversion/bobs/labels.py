@@ -13,7 +13,7 @@ TISSUES = {"background": BACKGROUND, "CSF": CSF, "GM": GM, "WM": WM}
 # Not tissues of the result, but what the envelope (envelope.py) needs to know.
 UNLABELLED = 5
 """Nobody has said what it is: CSF around the brain, or nothing."""
-HINDBRAIN = 6
+INFRATENTORIAL = 6
 """Cerebellum, brain stem and the ventricle between them: left out, as in iSeg."""
 
 _CEREBRAL = {
@@ -44,14 +44,14 @@ _OUTSIDE = {
     1: "Left-Cerebral-Exterior", 6: "Left-Cerebellum-Exterior", 30: "Left-vessel", 62: "Right-vessel",
     85: "Optic-Chiasm",
 }  # fmt: skip
-_HINDBRAIN = {
+_INFRATENTORIAL = {
     7: "Left-Cerebellum-White-Matter", 8: "Left-Cerebellum-Cortex", 15: "4th-Ventricle", 16: "Brain-Stem",
     46: "Right-Cerebellum-White-Matter", 47: "Right-Cerebellum-Cortex", 172: "Vermis",
 }  # fmt: skip
 
 NAMES: Mapping[int, str] = {
     0: "Unknown", **_CEREBRAL[WM], **_CEREBRAL[GM], **_DEEP_GREY, **_VENTRAL_DC, **_VENTRICLES, **_CHOROID_PLEXUS,
-    **_OUTSIDE, **_HINDBRAIN,
+    **_OUTSIDE, **_INFRATENTORIAL,
 }  # fmt: skip
 """Label value -> FreeSurfer's name, of all labels that are known here."""
 
@@ -61,9 +61,9 @@ TISSUE_OF: Mapping[int, int] = {
     **dict.fromkeys(_CEREBRAL[GM] | _DEEP_GREY, GM),
     **dict.fromkeys(_VENTRICLES | _CHOROID_PLEXUS, CSF),
     **dict.fromkeys(_OUTSIDE, UNLABELLED),
-    **dict.fromkeys(_HINDBRAIN, HINDBRAIN),
+    **dict.fromkeys(_INFRATENTORIAL, INFRATENTORIAL),
 }
-"""Label value -> CSF, GM, WM, HINDBRAIN or UNLABELLED."""
+"""Label value -> CSF, GM, WM, INFRATENTORIAL or UNLABELLED."""
 
 OTHER_NAMES: Mapping[int, str] = {
     9: "Left-Thalamus-unused", 19: "Left-Insula", 25: "Left-Lesion", 27: "Left-Substancia-Nigra",
@@ -76,7 +76,7 @@ OTHER_NAMES: Mapping[int, str] = {
 }  # fmt: skip
 """FreeSurfer's names of labels that BOBs does not have, for the sentence that refuses them."""
 
-WORDS: Mapping[str, int] = {"CSF": CSF, "GM": GM, "WM": WM, "hindbrain": HINDBRAIN, "unknown": UNLABELLED}
+WORDS: Mapping[str, int] = {"CSF": CSF, "GM": GM, "WM": WM, "infratentorial": INFRATENTORIAL, "unknown": UNLABELLED}
 """What the user may say of a label that is not known here."""
 
 

@@ -62,11 +62,11 @@ def cross_site_t2(
     return _contrast((scaled**gamma + brightness).clip(0, 1) * brain, brain, contrast)
 
 
-def standardise(patch: Array) -> Array:
+def z_score(patch: Array) -> Array:
     """Subtract the mean and divide by the standard deviation; a constant patch becomes zero."""
     centred = patch - patch.mean()
-    deviation = float((centred**2).mean()) ** 0.5
-    return centred / deviation if deviation > 0 else centred
+    sd = float((centred**2).mean()) ** 0.5
+    return centred / sd if sd > 0 else centred
 
 
 class CrossSiteTransform(ImageOnlyTransform):
@@ -91,7 +91,7 @@ class CrossSiteTransform(ImageOnlyTransform):
             if channel < len(img) and (brain := img[channel] != 0).any():
                 values = img[channel][brain]
                 lifted = values - values.min() + torch.finfo(img.dtype).eps
-                changed[channel][brain] = standardise(change(lifted, contrast))
+                changed[channel][brain] = z_score(change(lifted, contrast))
         return changed
 
 
