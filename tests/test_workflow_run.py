@@ -99,7 +99,7 @@ def test_faults_are_told_before_anything_starts(tmp_path, capsys):
 def test_without_snakemake_the_extra_is_named(tmp_path, monkeypatch):
     write_small_workflow(tmp_path, small_config())
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r'pip install "\.\[workflow\]"'):
+    with pytest.raises(UserError, match=r'pip install "nnunetv2-dualagg\[workflow\]"'):
         dry_run(tmp_path)
 
 

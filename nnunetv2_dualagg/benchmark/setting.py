@@ -9,6 +9,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_dualagg.architectures.network_options import network_options
+from nnunetv2_dualagg.trainers.mixin import NETWORK_CLASS
 from nnunetv2_dualagg.utils.errors import UserError
 
 BASELINE = "PlainConvUNet"
@@ -16,7 +17,6 @@ FULL = "DualAggUNet"
 RESENC = "ResidualEncoderUNet"
 CONFIGURATION = "3d_fullres"
 _UNETS = "dynamic_network_architectures.architectures.unet"
-_DUALAGG = "nnunetv2_dualagg.architectures.dualagg_unet.DualAggUNet"
 RESENC_BLOCKS = (1, 3, 4, 6, 6, 6)  # nnU-Net's ResEnc presets, of which M keeps the default's features and memory
 
 
@@ -84,10 +84,10 @@ DATASET_JSON: dict[str, Any] = {
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     BASELINE: (f"{_UNETS}.PlainConvUNet", {}),
     RESENC: (f"{_UNETS}.ResidualEncoderUNet", {}),
-    FULL: (_DUALAGG, {}),
-    f"{FULL} without attention": (_DUALAGG, {"attention": False}),
-    f"{FULL} without DCP": (_DUALAGG, {"dcp": False}),
-    f"{FULL} without both": (_DUALAGG, {"attention": False, "dcp": False}),
+    FULL: (NETWORK_CLASS, {}),
+    f"{FULL} without attention": (NETWORK_CLASS, {"attention": False}),
+    f"{FULL} without DCP": (NETWORK_CLASS, {"dcp": False}),
+    f"{FULL} without both": (NETWORK_CLASS, {"attention": False, "dcp": False}),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nnunetv2_dualagg import __version__
 from nnunetv2_dualagg.inference.case import Case
-from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError, needs_extra
 from nnunetv2_dualagg.utils.files import new_file
 from nnunetv2_dualagg.utils.json import read_json
 
@@ -120,7 +120,7 @@ def _layout(root: Path) -> Any:
     try:
         from bids.layout import BIDSLayout, BIDSLayoutIndexer
     except ImportError as error:
-        raise UserError('BIDS data sets need pybids; type: pip install "nnunetv2-dualagg[segment]"') from error
+        raise needs_extra("a BIDS data set", "pybids", "segment") from error
     if not (root / "dataset_description.json").is_file():
         raise UserError(f"{root} is no BIDS data set: dataset_description.json is missing")
     read_json(root / "dataset_description.json")

@@ -14,7 +14,7 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from torch import Tensor, nn
 
 from nnunetv2_dualagg.inference.trained_folder import read_trained
-from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError, needs_extra
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
 from nnunetv2_dualagg.utils.files import new_file
 
@@ -124,9 +124,7 @@ def _check_packages() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401 (torch's exporter needs it)
     except ImportError as error:
-        raise UserError(
-            'the export needs onnx, onnxscript and onnxruntime; type: pip install "nnunetv2-dualagg[onnx]"'
-        ) from error
+        raise needs_extra("the export", "onnx, onnxscript and onnxruntime", "onnx") from error
 
 
 def _load(model_folder: Path, folds: Sequence[int | str], checkpoint_name: str) -> nnUNetPredictor:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nnunetv2_dualagg.utils.boxes import bounding_box
-from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.errors import needs_extra
 
 CSF, GM, WM = 1, 2, 3
 
@@ -61,9 +61,7 @@ def load_icbm152() -> Anatomy:
     try:
         from nilearn import datasets
     except ImportError as error:
-        raise UserError(
-            'the built-in anatomy needs nilearn; type: pip install "nnunetv2-dualagg[demo]" (or give -maps)'
-        ) from error
+        raise needs_extra("the phantom without -maps", "nilearn", "demo") from error
     grey = nib.as_closest_canonical(datasets.load_mni152_gm_template(resolution=1))
     gm = grey.get_fdata(dtype=np.float32)
     wm = nib.as_closest_canonical(datasets.load_mni152_wm_template(resolution=1)).get_fdata(dtype=np.float32)

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError, needs_extra
 from nnunetv2_dualagg.utils.files import new_file
 from nnunetv2_dualagg.workflow.config import read_config
 from nnunetv2_dualagg.workflow.estimate import estimate
@@ -102,5 +102,5 @@ def _profile(output: Path, name: str) -> Path:
 
 def _command(arguments: list[str]) -> list[str]:
     if importlib.util.find_spec("snakemake") is None:
-        raise UserError('the workflow needs Snakemake, that is, Python 3.11 or later and: pip install ".[workflow]"')
+        raise needs_extra("the workflow", "Snakemake and Python 3.11 or later", "workflow")
     return [sys.executable, "-m", "snakemake", *arguments]

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.errors import needs_extra
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def surface_distances(
     try:
         from monai.metrics import get_mask_edges, get_surface_distance
     except ImportError as error:
-        raise UserError("surface distances need MONAI; install this package with its extra [report]") from error
+        raise needs_extra("the comparison", "MONAI", "report") from error
 
     if not (reference.any() and prediction.any()):
         return np.empty(0), np.empty(0)
