@@ -129,7 +129,7 @@ def build(name: str, setting: Setting, deep_supervision: bool) -> nn.Module:
     class_name, options = NETWORKS[name]
     _, configuration = plans_of(setting)
     kwargs = configuration.network_arch_init_kwargs
-    if class_name == _DUALAGG:
+    if class_name == NETWORK_CLASS:
         kwargs = network_options(kwargs, configuration.use_mask_for_norm) | kwargs
     kwargs |= options
     if name == RESENC:
