@@ -13,13 +13,14 @@ from trained_model import DATASET_JSON, plans
 from nnunetv2_dualagg.trainers import nnUNetTrainerDualAgg
 
 CPU = torch.device("cpu")
+PLAIN_UNET = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
 
 
 def make_trainer(tmp_path, monkeypatch, batch_dice):
     """nnU-Net's trainer, initialised; in a process group it wraps its network in DistributedDataParallel."""
     for name in ("results", "preprocessed"):
         monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path))
-    made = plans((16, 16, 16)) | {"continue_training": False}
+    made = plans((16, 16, 16), network_class=PLAIN_UNET) | {"continue_training": False}
     made["configurations"]["3d_fullres"]["batch_dice"] = batch_dice
     data = tmp_path / made["dataset_name"] / made["configurations"]["3d_fullres"]["data_identifier"]
     data.mkdir(parents=True, exist_ok=True)
@@ -43,6 +44,9 @@ def batch(samples):
 
 def train(trainer, samples):
     """Two training steps, a step of validation; returns the weights and the log."""
+    if trainer.local_rank == 0:  # DistributedDataParallel sends the rule to the others
+        network = getattr(trainer.network, "module", trainer.network)
+        network.known_background.set_rule(outside=True, inside=False)
     trainer.network.train()
     trainer.lr_scheduler.step(0)
     trainer.on_train_epoch_end([trainer.train_step(batch(samples)) for _ in range(2)])
@@ -80,5 +84,6 @@ def test_two_processes_train_as_one_with_both_samples(trained_by_two, tmp_path, 
     for rank in range(2):
         found, found_log = torch.load(trained_by_two / f"{rank}_{batch_dice}.pt", weights_only=False)
         torch.testing.assert_close(found, weights, rtol=1e-3, atol=1e-5)
+        assert found["known_background.rule"].tolist() == [1, 0, 0]
         for key, values in log.items():
             assert found_log[key] == pytest.approx(values, rel=1e-4)
