@@ -6,7 +6,7 @@ import pytest
 import torch
 from infant_images import affine, images, save, tissues, with_head, write_infant
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from packed_model import write_complete_model
+from packed_model import PLAIN_UNET, write_complete_model
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
@@ -15,6 +15,7 @@ from nnunetv2_dualagg.inference import load_model, segment
 from nnunetv2_dualagg.inference.alignment import resample
 from nnunetv2_dualagg.inference.images import Image
 from nnunetv2_dualagg.inference.packing import pack_model
+from nnunetv2_dualagg.inference.windows import WindowPredictor
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
 
@@ -70,6 +71,28 @@ def test_same_labels_as_nnunetv2_predict(tmp_path, model_folder, model_file, mon
         assert np.allclose(found.affine, nib.load(t1).affine)
         assert agreement(np.asarray(found.dataobj), expected, brain) >= 0.999
         assert not np.asarray(found.dataobj)[~brain].any()
+
+
+def test_windows_without_brain_are_skipped_where_the_background_is_known(tmp_path, monkeypatch):
+    (network,) = write_complete_model(
+        tmp_path / "model", trainer="nnUNetTrainerForeground", network_class=PLAIN_UNET, patch_size=(16, 16, 16)
+    )
+    network.known_background.set_rule(outside=True, inside=False)
+    file = tmp_path / "model" / "fold_0" / "checkpoint_final.pth"
+    checkpoint = torch.load(file, weights_only=False)
+    torch.save({**checkpoint, "network_weights": network.state_dict()}, file)
+    model = load_model(tmp_path / "model", mirroring=False, progress=False)
+    corner = torch.zeros(2, 40, 40, 40)
+    corner[:, :12, :12, :12] = torch.randn(2, 12, 12, 12)
+    windows = []
+    forward = model.predictor.network.forward
+    monkeypatch.setattr(model.predictor.network, "forward", lambda x: windows.extend(x) or forward(x))
+    found = model.predictor.predict_logits_from_preprocessed_data(corner)
+    assert len(windows) == 8  # of 64; the others hold nothing
+    monkeypatch.setattr(WindowPredictor, "_known_background", lambda *args: None)
+    expected = model.predictor.predict_logits_from_preprocessed_data(corner)
+    assert len(windows) == 8 + 64
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("codes", ["RAS", "PIR"])
