@@ -13,6 +13,7 @@ import torch
 from nnunet_commands import add_tiny_configuration, run_command
 from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from scipy.ndimage import binary_fill_holes
 
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
 
@@ -83,6 +84,18 @@ def test_predictions_have_the_tissues_and_the_geometry_of_the_images(predictions
         assert segmentation.shape == image.shape
         np.testing.assert_allclose(nib.load(predictions / name).affine, image.affine, atol=1e-5)
         assert set(np.unique(segmentation)) == {0, 1, 2, 3}
+
+
+def test_tissue_lies_where_the_image_is_not_0(predictions, trained):
+    """The phantom's training labels cover the brain, and nothing else; training measures it, prediction keeps it."""
+    checkpoint = trained.results / DATASET / MODEL / "fold_0" / "checkpoint_final.pth"
+    weights = torch.load(checkpoint, map_location="cpu", weights_only=False)["network_weights"]
+    assert weights["known_background.rule"].tolist() == [1, 1, 0]
+    images = trained.raw / DATASET / "imagesTs"
+    for name, segmentation in segmentations(predictions).items():
+        channels = [nib.load(images / name.replace(".nii.gz", f"_{c:04d}.nii.gz")) for c in range(2)]
+        brain = np.any([np.asarray(channel.dataobj) != 0 for channel in channels], axis=0)
+        np.testing.assert_array_equal(segmentation > 0, binary_fill_holes(brain))
 
 
 def test_the_predictor_in_python_gives_the_voxels_of_the_command(predictions, trained, tmp_path):
