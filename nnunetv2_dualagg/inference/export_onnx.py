@@ -14,7 +14,7 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from torch import Tensor, nn
 
 from nnunetv2_dualagg.inference.trained_folder import read_trained
-from nnunetv2_dualagg.utils.errors import UserError, needs_extra
+from nnunetv2_dualagg.utils.errors import UserError, explained, needs_extra
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
 from nnunetv2_dualagg.utils.files import new_file
 
@@ -78,12 +78,13 @@ def export_onnx(
     _check_packages()
     inputs = [model_folder / "plans.json", *(model_folder / f"fold_{fold}" / checkpoint_name for fold in folds)]
     with new_file(output, overwrite, inputs) as part:
-        predictor = _load(model_folder, folds, checkpoint_name)
-        networks = [_with_weights(predictor.network, weights) for weights in predictor.list_of_parameters]
-        network = networks[0] if len(networks) == 1 else MeanOfLogits(networks)
-        input_shape = (_number_of_channels(predictor), *map(int, predictor.configuration_manager.patch_size))
-        export_network(network.eval(), input_shape, part, _metadata(predictor, folds))
-        difference = _difference(network, input_shape, part)
+        with explained(f"{model_folder} cannot be exported"):  # nnU-Net's and PyTorch's exceptions
+            predictor = _load(model_folder, folds, checkpoint_name)
+            networks = [_with_weights(predictor.network, weights) for weights in predictor.list_of_parameters]
+            network = networks[0] if len(networks) == 1 else MeanOfLogits(networks)
+            input_shape = (_number_of_channels(predictor), *map(int, predictor.configuration_manager.patch_size))
+            export_network(network.eval(), input_shape, part, _metadata(predictor, folds))
+            difference = _difference(network, input_shape, part)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{model_folder}: ONNX Runtime's logits differ from PyTorch's by {difference:.1e} of the largest one, "
@@ -137,20 +138,13 @@ def _load(model_folder: Path, folds: Sequence[int | str], checkpoint_name: str) 
     folders = [folder for folder in (os.environ.get(VARIABLE), str(EXT_TRAINER_FOLDER)) if folder]
     os.environ[VARIABLE] = os.pathsep.join(folders)  # for models that were trained with -tr nnUNetTrainerDualAgg
     predictor = nnUNetPredictor(perform_everything_on_device=False, device=torch.device("cpu"))
-    try:
-        predictor.initialize_from_trained_model_folder(str(model_folder), tuple(folds), checkpoint_name)
-    except (Exception, SystemExit) as error:  # nnU-Net's own, and of the modules in nnUNet_extTrainer
-        raise UserError(f"{model_folder}: nnU-Net cannot load this model: {type(error).__name__}: {error}") from error
+    predictor.initialize_from_trained_model_folder(str(model_folder), tuple(folds), checkpoint_name)
     return predictor
 
 
 def _with_weights(network: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
     network = copy.deepcopy(network)
-    try:
-        network.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"the weights do not fit the network that the plans describe: {reason}") from error
+    network.load_state_dict(weights)
     return network
 
 

@@ -13,7 +13,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunetv2_dualagg.planning.planner import DEFAULT_PREPROCESSOR, NNUNET_PLANS, PLANS_NAME, DualAggPlanner
 from nnunetv2_dualagg.planning.splits import SPLITS_FILE, check_raw_splits, read_splits
-from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError, explained
 from nnunetv2_dualagg.utils.forms import DatasetJson, Fingerprint, Plans
 from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.utils.names import check_name, check_plans_name
@@ -61,13 +61,8 @@ def plan_dataset(
             None if overwrite_target_spacing is None else [float(s) for s in overwrite_target_spacing],
             overwrite=overwrite,
         )
-        try:
+        with explained(f"nnU-Net cannot plan {name} from its dataset.json and fingerprint"):
             planner.plan_experiment()
-        except (UserError, OSError, MemoryError):
-            raise
-        except Exception as error:  # of nnU-Net's planner, on a dataset that is not what it expects
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise UserError(f"nnU-Net cannot plan {name} from its dataset.json and fingerprint: {reason}") from error
     return planner.plans_file
 
 

@@ -1,5 +1,8 @@
 """The one exception that stands for a mistake of the user, not of the program, and the hint for a missing package."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Bad input, told in one sentence: the file, what was found and what was expected.
@@ -17,3 +20,21 @@ def needs_extra(what: str, packages: str, extra: str) -> UserError:
         extra: the extra that brings them.
     """
     return UserError(f'{what} needs {packages}; type: pip install "nnunetv2-dualagg[{extra}]"')
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Put whatever other people's code raises on foreign files into one sentence.
+
+    Args:
+        where: which file, and what cannot be done with it.
+
+    Raises:
+        UserError: in place of any exception but those that are told already.
+    """
+    try:
+        yield
+    except (UserError, OSError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
