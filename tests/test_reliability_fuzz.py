@@ -198,7 +198,7 @@ def quick(monkeypatch):
 
     from nnunetv2_dualagg.inference import export_onnx as module
 
-    monkeypatch.setattr(run_training, "run_training_entry", lambda: None)
+    monkeypatch.setattr(run_training, "run_training", lambda *_, **__: None)
     monkeypatch.setattr(module, "export_network", lambda network, shape, part, metadata: part.touch())
     monkeypatch.setattr(module, "_difference", lambda *_: 0.0)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.forms import Benchmark
 from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.utils.trainer_names import epochs_in_name
 from nnunetv2_dualagg.workflow.config import Method
@@ -50,9 +51,10 @@ def _read_benchmark(experiment: Experiment) -> dict[str, Any] | None:
     if experiment.config.benchmark is None:
         return None
     file = experiment.root / experiment.config.benchmark
-    content = read_json(file)
-    if not (isinstance(content, dict) and {"networks", "setting", "options"} <= content.keys()):
-        raise UserError(f"{file} is no file of nnUNetv2_dualagg benchmark (it lacks networks, setting or options)")
+    content = read_json(file, Benchmark)
+    missing = {network_name(method) for method in experiment.config.methods} - content["networks"].keys()
+    if missing:
+        raise UserError(f"{file} has no network {min(missing)}; expected a file of nnUNetv2_dualagg benchmark")
     return content
 
 
