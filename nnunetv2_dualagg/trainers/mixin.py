@@ -10,6 +10,7 @@ from nnunetv2_dualagg.architectures import DualAggUNet
 from nnunetv2_dualagg.architectures.network_options import network_options
 from nnunetv2_dualagg.trainers.foreground import KnownBackgroundMixin
 from nnunetv2_dualagg.trainers.pretrained import check_pretrained_weights, pretrained_weights_option
+from nnunetv2_dualagg.utils.layers import check_layers
 
 NETWORK_CLASS = f"{DualAggUNet.__module__}.{DualAggUNet.__qualname__}"
 UNETS = ("PlainConvUNet", "ResidualEncoderUNet", "DualAggUNet")
@@ -47,6 +48,7 @@ class DualAggMixin(KnownBackgroundMixin):
 
         Raises:
             ValueError: the plans ask for an architecture that is not a U-Net.
+            UserError: they name a layer that is none.
         """
         planned = configuration_manager.network_arch_class_name
         if planned.split(".")[-1] not in UNETS:
@@ -55,12 +57,14 @@ class DualAggMixin(KnownBackgroundMixin):
                 f"but the plans '{plans_manager.plans_name}' are for {planned}"
             )
         options = configuration_manager.network_arch_init_kwargs
+        imported = configuration_manager.network_arch_init_kwargs_req_import
+        check_layers(options, imported, f"the plans '{plans_manager.plans_name}'")
         if planned != NETWORK_CLASS:  # our own plans say all that they want
             options = network_options(options, configuration_manager.use_mask_for_norm) | options
         return get_network_from_plans(
             NETWORK_CLASS,
             options | cls.network_options,
-            configuration_manager.network_arch_init_kwargs_req_import,
+            imported,
             num_input_channels,
             num_output_channels,
             allow_init=True,

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from nnunetv2_dualagg.utils.checkpoints import load_checkpoint
 from nnunetv2_dualagg.utils.errors import UserError
 
 STEM = "encoder.stem.weight"
@@ -35,10 +35,11 @@ def check_pretrained_weights(network: nn.Module, file: Path) -> None:
         file: a checkpoint of nnU-Net.
 
     Raises:
-        UserError: it is of another network, or of one with other input channels or other plans.
+        UserError: it is of another network, or of one with other input channels or other plans; or it is damaged, or
+            might run code when nnU-Net loads it.
         FileNotFoundError: there is no such file.
     """
-    checkpoint = _load(file)
+    checkpoint = load_checkpoint(file)
     weights = _plain(checkpoint["network_weights"])
     own = {key: value for key, value in _plain(network.state_dict()).items() if NOT_LOADED not in key}
     trainer = checkpoint.get("trainer_name", "an unknown trainer")
@@ -71,15 +72,6 @@ def _check_foreground_channel(file: Path, has: bool, needs: bool) -> None:
             f"{words[1]} it; nnUNetTrainerDualAggNoForeground never has it, nnUNetTrainerDualAgg where the plans "
             "normalise inside the mask"
         )
-
-
-def _load(file: Path) -> dict[str, Any]:
-    checkpoint = torch.load(file, map_location="cpu", weights_only=False)
-    if not isinstance(checkpoint, dict) or "network_weights" not in checkpoint:
-        raise UserError(
-            f"{file} has no network_weights; expected a checkpoint of nnU-Net, such as checkpoint_final.pth"
-        )
-    return checkpoint
 
 
 def _plain(weights: dict[str, Any]) -> dict[str, Any]:

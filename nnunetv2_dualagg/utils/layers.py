@@ -4,7 +4,7 @@ nnU-Net imports whatever the dotted names in ``plans.json`` say, and calls it: `
 looked up here before nnU-Net sees it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nnunetv2_dualagg.utils.errors import UserError
@@ -49,8 +49,21 @@ def check_architecture(architecture: Mapping[str, Any], where: str) -> None:
     network = architecture.get("network_class_name")
     if network not in NETWORKS:
         raise UserError(f"{where}: the network is {network!r}; expected one of {', '.join(sorted(NETWORKS))}")
-    kwargs = architecture.get("arch_kwargs") or {}
-    for key in architecture.get("_kw_requires_import") or ():
+    check_layers(architecture.get("arch_kwargs") or {}, architecture.get("_kw_requires_import") or (), where)
+
+
+def check_layers(kwargs: Mapping[str, Any], imported: Iterable[str], where: str) -> None:
+    """Refuse what is no layer among the arguments of a network that nnU-Net imports.
+
+    Args:
+        kwargs: ``arch_kwargs`` of an architecture.
+        imported: its ``_kw_requires_import``, the keys of dotted names.
+        where: for the sentence.
+
+    Raises:
+        UserError: a name is none of a layer.
+    """
+    for key in imported:
         layer = kwargs.get(key)
         if layer is not None and layer not in LAYERS:
             raise UserError(f"{where}: {key} is {layer!r}; expected a layer of torch.nn, such as torch.nn.LeakyReLU")
