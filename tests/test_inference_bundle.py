@@ -39,6 +39,7 @@ def test_packed_and_unpacked_model_is_the_same_for_nnunet(tmp_path, capsys, monk
     file = tmp_path / "a" / "infant.safetensors"
     assert main(["pack_model", "-m", str(tmp_path / "model"), "-f", "0", "1", "-o", str(file)]) == 0
     assert "2 fold(s)" in capsys.readouterr().out
+    assert file.stat().st_mode == (tmp_path / "model" / "plans.json").stat().st_mode  # others may read it too
     bundle = read_bundle(file)
     assert bundle.content["trainer"] == "nnUNetTrainerDualAgg_20epochs"
     assert_same_weights(bundle.network.state_dict(), networks[0])

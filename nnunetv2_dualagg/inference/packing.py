@@ -85,7 +85,10 @@ def pack_model(
     tensors = _tensors(folder, content, checkpoints, half)
     content["sha256"] = checksum(sorted(tensors.items()))
     with new_file(output, overwrite) as part:
+        part.touch()
+        usual = part.stat().st_mode
         save_file(tensors, part, {"format": FORMAT, "model": json.dumps(content)})
+        part.chmod(usual)  # safetensors makes files that nobody else may read
         try:
             read_bundle(part)
         except UserError as error:
