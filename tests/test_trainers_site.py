@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from scipy import ndimage
 
@@ -283,3 +285,11 @@ def test_augmented_training_patches_cover_the_other_sites(scans):
 def test_nnunets_augmentation_does_not_cover_them(scans):
     beyond = not_reached(nnUNetTrainer, scans)
     assert {name for _, _, name in beyond} >= {"noise", "WM - GM"}
+
+
+@pytest.mark.parametrize("name", ["nnUNetTrainerSite", "nnUNetTrainerSynthetic"])
+def test_an_nnunet_that_plans_other_transforms_is_named(name, monkeypatch):
+    only_mirroring = ComposeTransforms([MirrorTransform((0, 1, 2))])
+    monkeypatch.setattr(nnUNetTrainer, "get_training_transforms", lambda *args, **kwargs: only_mirroring)
+    with pytest.raises(RuntimeError, match=rf"^nnU-Net [\d.]+ plans none of .* {name} replaces .*MirrorTransform"):
+        getattr(trainers, name).get_training_transforms()

@@ -3,7 +3,6 @@
 ``docs/cross_site.md`` has the reasons for the ranges, what they cover and what they cost.
 """
 
-from importlib.metadata import version
 from typing import Any
 
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
@@ -16,11 +15,11 @@ from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
 from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
 from batchgeneratorsv2.transforms.local.brightness_gradient import BrightnessGradientAdditiveTransform
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
-from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_dualagg.trainers.augmentation.histogram import HistogramRemapTransform, LogUniform
+from nnunetv2_dualagg.trainers.augmentation.placing import in_place_of
 from nnunetv2_dualagg.trainers.default import nnUNetTrainerDualAgg
 
 # Simulated low resolution is not among them: nnU-Net's stays, behind ours.
@@ -84,16 +83,7 @@ class SiteAugmentationMixin(nnUNetTrainer):
     def get_training_transforms(cls, *args: Any, **kwargs: Any) -> BasicTransform:
         """nnU-Net's transforms with our intensity transforms; the arguments are nnU-Net's."""
         planned = super().get_training_transforms(*args, **kwargs).transforms
-        places = [index for index, transform in enumerate(planned) if _is_replaced(transform)]
-        if not places:
-            names = ", ".join(sorted({type(transform).__name__ for transform in planned}))
-            raise RuntimeError(
-                f"nnU-Net {version('nnunetv2')} plans none of the intensity transforms that {cls.__name__} replaces "
-                f"(it plans {names}); use a version of nnunetv2 that nnunetv2-dualagg allows"
-            )
-        first = places[0]
-        behind = [transform for transform in planned[first:] if not _is_replaced(transform)]
-        return ComposeTransforms([*planned[:first], *site_intensity_transforms(), *behind])
+        return in_place_of(planned, _is_replaced, site_intensity_transforms(), cls.__name__)
 
 
 def _is_replaced(transform: BasicTransform) -> bool:

@@ -3,11 +3,11 @@
 from typing import Any
 
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
-from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_dualagg.trainers.augmentation.from_labels import ImagesFromLabelsTransform
+from nnunetv2_dualagg.trainers.augmentation.placing import in_place_of
 from nnunetv2_dualagg.trainers.default import nnUNetTrainerDualAgg
 
 
@@ -35,10 +35,12 @@ class SyntheticMixin(nnUNetTrainer):
     def get_training_transforms(cls, *args: Any, **kwargs: Any) -> BasicTransform:
         """nnU-Net's transforms with the drawing of images in place of the intensity transforms."""
         planned = super().get_training_transforms(*args, **kwargs).transforms
-        # nnU-Net chooses its intensity transforms at random, and (without a cascade) nothing else.
-        first = next(i for i, transform in enumerate(planned) if isinstance(transform, RandomTransform))
-        behind = [transform for transform in planned[first:] if not isinstance(transform, RandomTransform)]
-        return ComposeTransforms([*planned[:first], ImagesFromLabelsTransform(), *behind])
+        return in_place_of(planned, _is_intensity, [ImagesFromLabelsTransform()], cls.__name__)
+
+
+def _is_intensity(transform: BasicTransform) -> bool:
+    """Whether it is one of those that nnU-Net applies at random: (without a cascade) nothing but the intensity ones."""
+    return isinstance(transform, RandomTransform)
 
 
 class nnUNetTrainerDualAggSynthetic(SyntheticMixin, nnUNetTrainerDualAgg):
