@@ -18,7 +18,7 @@ from nnunetv2_dualagg.architectures.attention import (
     pooling_factors,
 )
 from nnunetv2_dualagg.architectures.dcp import DilatedPyramid, DownsamplingBlock
-from nnunetv2_dualagg.architectures.layers import ResidualBlock, blocks_of
+from nnunetv2_dualagg.architectures.layers import PlainBlock, ResidualBlock, blocks_of
 
 SIZES = [(7, 9), (5, 6, 7), (1, 9, 4)]
 KERNELS = {2: [(3, 3), (1, 3), (5, 3)], 3: [(3, 3, 3), (1, 3, 3)]}
@@ -42,8 +42,9 @@ def check(module, expected, *inputs):
 
 @pytest.mark.parametrize(("size", "kernel"), SIZES_AND_KERNELS)
 @pytest.mark.parametrize("channels_out", [4, 7, 16])
-def test_pyramid(size, kernel, channels_out):
-    module = DilatedPyramid(layers(len(size)), 5, channels_out, kernel)
+@pytest.mark.parametrize("undilated_share", [None, 5 / 8])
+def test_pyramid(size, kernel, channels_out, undilated_share):
+    module = DilatedPyramid(layers(len(size)), 5, channels_out, kernel, undilated_share)
     check(module, reference.pyramid, random_input(5, size))
 
 
@@ -60,6 +61,11 @@ def test_downsampling_block(size, kernel, dcp):
 def test_residual_block(size, n_convs):
     module = ResidualBlock(layers(len(size)), 6, (3,) * len(size), n_convs)
     check(module, reference.residual_block, random_input(6, size))
+
+
+def test_plain_block():
+    module = PlainBlock(layers(), 6, (3, 3, 3), 2)
+    check(module, lambda x, block: reference.residual_block(x, block) - x.double(), random_input(6, (4, 5, 6)))
 
 
 def test_without_a_norm_the_activation_does_not_overwrite_the_residual():
@@ -178,10 +184,22 @@ def test_flash_kernels_get_multiples_of_16(channels, embed):
     assert embed_channels(channels) == embed
 
 
-def test_pyramid_branches_share_the_channels_evenly():
-    pyramid = DilatedPyramid(layers(), 3, 10, (3, 3, 3))
-    widths = [branch.out_channels for branch in (*pyramid.dilated, pyramid.pointwise)]
-    assert widths == [3, 3, 2, 2]
+@pytest.mark.parametrize(
+    ("channels", "share", "widths"),
+    [
+        (10, None, [3, 3, 2, 2]),
+        (16, 5 / 8, [10, 2, 2, 2]),
+        (320, 5 / 8, [200, 40, 40, 40]),
+        (4, 5 / 8, [1, 1, 1, 1]),
+        (10, 5 / 8, [7, 1, 1, 1]),
+    ],
+)
+def test_pyramid_branches_share_the_channels(channels, share, widths):
+    pyramid = DilatedPyramid(layers(), 3, channels, (3, 3, 3), share)
+    assert [branch.out_channels for branch in (*pyramid.dilated, pyramid.pointwise)] == widths
+
+
+def test_a_pyramid_needs_a_channel_for_each_branch():
     with pytest.raises(ValueError, match="at least 4 channels, not 3"):
         DilatedPyramid(layers(), 3, 3, (3, 3, 3))
 

@@ -97,7 +97,7 @@ def pool_to(x: Tensor, max_tokens: int) -> Tensor:
     factors = pooling_factors(tuple(x.shape[2:]), max_tokens)
     if all(f == 1 for f in factors):
         return x
-    pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[len(factors)]
+    pool = {2: F.avg_pool2d, 3: F.avg_pool3d}[len(factors)]
     return pool(x, factors, ceil_mode=True, count_include_pad=False)
 
 

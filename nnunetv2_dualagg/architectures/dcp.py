@@ -61,8 +61,8 @@ def _widths(channels: int, undilated_share: float | None) -> list[int]:
     return [channels - 3 * others, others, others, others]
 
 
-_CONVOLUTION = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
-_CHANNELS_LAST = {3: torch.contiguous_format, 4: torch.channels_last, 5: torch.channels_last_3d}
+_CONVOLUTION = {4: F.conv2d, 5: F.conv3d}
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class DownsamplingBlock(nn.Module):

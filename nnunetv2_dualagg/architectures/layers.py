@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, get_matching_convtransp
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.utils.checkpoint import checkpoint
@@ -36,7 +37,7 @@ class LayerFactory:
     @property
     def dimension(self) -> int:
         """Number of spatial axes."""
-        return {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}[self.conv_op]
+        return convert_conv_op_to_dim(self.conv_op)
 
     def conv(self, channels_in: int, channels_out: int, kernel: Size, stride: Size = 1, dilation: int = 1) -> nn.Module:
         """A convolution that keeps the size (up to its stride). Dilation acts only along axes whose kernel is > 1."""
@@ -67,8 +68,8 @@ class LayerFactory:
 
     def upsample(self, channels_in: int, channels_out: int, stride: Size) -> nn.Module:
         """A transposed convolution whose kernel equals its stride."""
-        transposed = {nn.Conv1d: nn.ConvTranspose1d, nn.Conv2d: nn.ConvTranspose2d, nn.Conv3d: nn.ConvTranspose3d}
-        return transposed[self.conv_op](channels_in, channels_out, stride, stride, bias=self.conv_bias)
+        transposed = get_matching_convtransp(self.conv_op)
+        return transposed(channels_in, channels_out, stride, stride, bias=self.conv_bias)
 
 
 class PreActivation(nn.Sequential):
