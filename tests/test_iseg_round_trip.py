@@ -26,7 +26,7 @@ def raw(tmp_path, monkeypatch):
 
 LAYOUTS = [
     "subject-{n}-{kind}",
-    "iSeg-2019-Training/subject-{n}-{kind}",
+    "iSeg-{year}-Training/subject-{n}-{kind}",
     "subject-{n}/subject-{n}-{kind}",
     "subject-{n}/{kind}",
     "SUBJECT-{n}-{kind}",
@@ -50,8 +50,9 @@ def test_labels_come_back_byte_for_byte(
     """Labels, converted, taken as predictions and submitted, are the file that they were."""
     folder = tmp_path_factory.mktemp("case")
     options = {"ending": ending, "order": order, "dtype": dtype, "coding": coding, "fourth": fourth, "spacing": spacing}
-    label, t1, t2 = write_subject(folder / "in", 3, shape=shape, name=layout, **options)
     year = 2019 if coding is None else 2017
+    name = layout.replace("{year}", str(year))
+    label, t1, t2 = write_subject(folder / "in", 3, shape=shape, name=name, **options)
     dataset = convert_iseg([folder / "in"], year - 2000, year=year, split="training", overwrite=True, num_processes=1)
     for name, voxels in (("imagesTr/iSeg_003_0000", t1), ("imagesTr/iSeg_003_0001", t2), ("labelsTr/iSeg_003", label)):
         itk = sitk.ReadImage(str(dataset / f"{name}.nii.gz"))
