@@ -242,7 +242,16 @@ def test_training_measures_and_records_the_rule(prepared, name):
     # A training that starts there cannot measure it.
     trainer = start(make_trainer(folders, dataset, name))
     assert rule_of(trainer) == [0, 0, 0]
-    assert "Known background: off, since it is measured on raw images" in log_of(trainer)
+    assert "Known background: off, since it is measured on the raw data" in log_of(trainer)
+
+
+def test_raw_labels_that_are_gone_switch_the_rule_off(prepared):
+    folders, dataset = prepared
+    for case in ("iSeg_001", "iSeg_002"):  # one of them at least is not the fold's validation case
+        (folders.raw / dataset / "labelsTr" / f"{case}.nii.gz").unlink()
+    trainer = start(make_trainer(folders, dataset))
+    assert rule_of(trainer) == [0, 0, 0]
+    assert "has no images or no label of iSeg_00" in log_of(trainer)
 
 
 def test_a_rule_that_is_off_leaves_tissue_where_the_image_is_0(prepared):

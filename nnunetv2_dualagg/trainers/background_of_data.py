@@ -7,6 +7,7 @@ normalises it like the rest. In prediction, without labels, such a voxel is outs
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from nnunetv2.preprocessing.cropping.cropping import create_nonzero_mask
@@ -68,17 +69,29 @@ def measure_background(
         dataset_json: its description.
         plans_manager: nnU-Net's plans, which name the reader and the labels.
         cases: names of the cases to measure; of more than ``MOST_CASES``, as many evenly spaced ones.
+
+    Raises:
+        FileNotFoundError: images or labels of a case are not there.
     """
+    if "dataset" not in dataset_json and not (raw / "imagesTr").is_dir():
+        raise FileNotFoundError(f"{raw} has no imagesTr")
     files = get_filenames_of_train_images_and_targets(str(raw), dataset_json)
     reader = plans_manager.image_reader_writer_class()
     ignored = plans_manager.get_label_manager(dataset_json).ignore_label
     chosen = sorted(cases)[:: -(-len(cases) // MOST_CASES)]
+    missing = [case for case in chosen if case not in files or not _are_there(files[case])]
+    if missing:
+        raise FileNotFoundError(f"{raw} has no images or no label of {missing[0]}")
     counts = np.zeros(4, dtype=np.int64)
     for case in tqdm(chosen, desc="Known background", unit="case"):
         images, _ = reader.read_images(files[case]["images"])
         labels = reader.read_seg(files[case]["label"])[0][0]
         counts += _count(images, labels, ignored)
     return BackgroundOfData(len(chosen), *map(int, counts))
+
+
+def _are_there(case: dict[str, Any]) -> bool:
+    return all(Path(file).is_file() for file in (*case["images"], case["label"]))
 
 
 def _count(images: np.ndarray, labels: np.ndarray, ignored: int | None) -> np.ndarray:

@@ -27,11 +27,12 @@ class KnownBackgroundMixin(nnUNetTrainer):
             return
         known.set_rule(outside=False, inside=False)  # and not that of pretrained weights
         raw = Path(str(nnUNet_raw or "nnUNet_raw")) / self.plans_manager.dataset_name
-        if not (raw / "imagesTr").is_dir() and "dataset" not in self.dataset_json:
-            self.print_to_log_file(f"Known background: off, since it is measured on raw images and {raw} has none")
-            return
         training_cases, _ = self.do_split()
-        measured = measure_background(raw, self.dataset_json, self.plans_manager, training_cases)
+        try:
+            measured = measure_background(raw, self.dataset_json, self.plans_manager, training_cases)
+        except FileNotFoundError as error:  # training itself needs the preprocessed data alone
+            self.print_to_log_file(f"Known background: off, since it is measured on the raw data: {error}")
+            return
         known.set_rule(measured.outside_is_known, measured.inside_is_known, self.label_manager.has_regions)
         self.print_to_log_file(f"Known background: {measured}")
 
