@@ -60,6 +60,13 @@ def test_weights_with_and_without_the_foreground_channel_are_told_apart(tmp_path
     check_pretrained_weights(build(classes=3, options={"foreground_channel": has}), file)
 
 
+def test_weights_of_nnunets_network_are_weights_of_another_network(tmp_path):
+    weights = {"encoder.stages.0.0.convs.0.conv.weight": torch.zeros(8, 2, 3, 3, 3)}
+    torch.save({"network_weights": weights, "trainer_name": "nnUNetTrainer"}, tmp_path / "checkpoint_final.pth")
+    with pytest.raises(UserError, match="weights of another network, trained by nnUNetTrainer: "):
+        check_pretrained_weights(build(options={"foreground_channel": True}), tmp_path / "checkpoint_final.pth")
+
+
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     torch.save(build().state_dict(), tmp_path / "weights.pth")
     with pytest.raises(UserError, match=r"weights\.pth has no network_weights; expected a checkpoint of nnU-Net"):

@@ -43,7 +43,8 @@ def check_pretrained_weights(network: nn.Module, file: Path) -> None:
     weights = _plain(checkpoint["network_weights"])
     own = {key: value for key, value in _plain(network.state_dict()).items() if NOT_LOADED not in key}
     trainer = checkpoint.get("trainer_name", "an unknown trainer")
-    _check_foreground_channel(file, RULE in weights, RULE in own)
+    if STEM in weights:  # of our network
+        _check_foreground_channel(file, RULE in weights, RULE in own)
     missing = [key for key in own if key not in weights]
     if missing:
         raise UserError(
