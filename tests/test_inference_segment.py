@@ -51,6 +51,7 @@ def agreement(one, other, brain):
     return (one == other)[brain].mean()
 
 
+@pytest.mark.slow
 def test_same_labels_as_nnunetv2_predict(tmp_path, model_folder, model_file, monkeypatch):
     t1, t2 = write_infant(tmp_path / "infant")
     case = tmp_path / "case"
