@@ -346,3 +346,10 @@ def test_the_origin_beside_the_data_goes_before_the_usual_one(tmp_path, raw):
     (tmp_path / "in/origin.json").write_text('{"name": "x"}')
     with pytest.raises(UserError, match=r"origin\.json does not tell where the data come from"):
         convert_bobs([tmp_path / "in"], 222, num_processes=1)
+
+
+@pytest.mark.parametrize("number", ["0", "-2", "many"])
+def test_an_impossible_number_of_processes_is_one_sentence(tmp_path, capsys, number):
+    with pytest.raises(SystemExit):
+        cli.main(["convert_bobs", "-i", str(tmp_path), "-d", "14", f"-np={number}"])
+    assert f"found '{number}'; expected a whole number from 1 to 1024" in capsys.readouterr().err

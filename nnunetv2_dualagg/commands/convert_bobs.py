@@ -2,6 +2,8 @@
 
 import argparse
 
+from nnunetv2_dualagg.utils.options import PROCESSES
+
 HELP = "convert Baby Open Brains into a raw dataset of nnU-Net"
 
 
@@ -24,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VALUE=WORD",
         help="what to take labels for that are not known: CSF, GM, WM, infratentorial or unknown, such as 72=CSF",
     )
-    parser.add_argument("-np", type=int, metavar="N", help="number of processes; default: the processors, at most 8")
+    parser.add_argument(
+        "-np", type=PROCESSES, metavar="N", help="number of processes; default: the processors, at most 8"
+    )
     parser.add_argument("--check", action="store_true", help="report on the folders, problems first; write nothing")
     parser.add_argument("--add", action="store_true", help="add the sessions to the existing dataset")
     parser.add_argument("--overwrite", action="store_true", help="replace the existing dataset")
