@@ -11,6 +11,7 @@ from torch import nn
 from nnunetv2_dualagg.architectures import DualAggUNet
 from nnunetv2_dualagg.architectures.attention import DualAttention
 from nnunetv2_dualagg.architectures.dcp import DilatedPyramid
+from nnunetv2_dualagg.utils.layers import DUALAGG_UNET
 
 ANISOTROPIC = {
     "kernel": [(1, 3, 3), (1, 3, 3), (3, 3, 3)],
@@ -68,13 +69,14 @@ def test_outputs_are_those_of_plainconvunet(plans, size, modalities):
 @pytest.mark.parametrize("kwargs", [PLAIN, RESENC])
 def test_arch_kwargs_of_nnunets_planners_are_accepted_unchanged(kwargs):
     network = get_network_from_plans(
-        "nnunetv2_dualagg.architectures.dualagg_unet.DualAggUNet",
+        DUALAGG_UNET,
         kwargs,
         ["conv_op", "norm_op", "dropout_op", "nonlin"],
         2,
         4,
         deep_supervision=False,
     )
+    assert type(network) is DualAggUNet
     assert network(torch.randn(1, 2, 8, 8, 8)).shape == (1, 4, 8, 8, 8)
     check_submodules(network)  # what nnU-Net's fine-tuning from pretrained weights asks for
     assert all(m.scale == 0 for m in network.modules() if isinstance(m, DualAttention))

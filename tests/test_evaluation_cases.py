@@ -78,7 +78,7 @@ def test_site_names_may_stand_alone(tmp_path):
     (tmp_path / "sites.json").write_text(json.dumps({"a": "BCP", "b": {"site": "Emory"}}))
     assert load_sites(tmp_path / "sites.json") == {"a": "BCP", "b": "Emory"}
     (tmp_path / "sites.json").write_text(json.dumps({"a": {"split": "testing"}}))
-    with pytest.raises(UserError, match=r"json lacks a\.site"):
+    with pytest.raises(UserError, match=r"sites\.json: a lacks site"):
         load_sites(tmp_path / "sites.json")
 
 

@@ -5,11 +5,12 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from planning_data import set_folders
-from trained_model import DUALAGG, plans
+from trained_model import plans
 
 from nnunetv2_dualagg import cli
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.layers import DUALAGG_UNET
 
 RESIDUAL = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
 PLAIN = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
@@ -27,7 +28,7 @@ def write_plans(folder, network=PLAIN, features=(32, 64, 128, 256), **arch_kwarg
     return file
 
 
-@pytest.mark.parametrize("network", [PLAIN, RESIDUAL, DUALAGG])
+@pytest.mark.parametrize("network", [PLAIN, RESIDUAL, DUALAGG_UNET])
 def test_the_smaller_network_trains_on_its_patch_and_the_rest_of_the_plans_is_kept(tmp_path, network):
     file = write_plans(tmp_path, network)
     before = json.loads(file.read_text())

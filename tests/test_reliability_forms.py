@@ -62,9 +62,9 @@ def test_compare(tmp_path, capsys, name, wrong):
     ("content", "place"),
     [
         ({"labels": [], "file_ending": ".nii.gz"}, "labels"),
-        ({"labels": {"CSF": "1"}, "file_ending": ".nii.gz"}, "labels.CSF"),
-        ({"labels": {"CSF": -1}, "file_ending": ".nii.gz"}, "labels.CSF"),
-        ({"labels": {"CSF": True}, "file_ending": ".nii.gz"}, "labels.CSF"),
+        ({"labels": {"CSF": "1"}, "file_ending": ".nii.gz"}, "labels: CSF"),
+        ({"labels": {"CSF": -1}, "file_ending": ".nii.gz"}, "labels: CSF"),
+        ({"labels": {"CSF": True}, "file_ending": ".nii.gz"}, "labels: CSF"),
         ({"labels": {"CSF": 1, "ignore": [1]}, "file_ending": ".nii.gz"}, "labels.ignore"),
         ({"labels": {"CSF": 1}, "file_ending": ""}, "file_ending"),
         ({"labels": {"CSF": 1}, "file_ending": "/../x"}, "file_ending"),

@@ -56,9 +56,9 @@ FAULTS = [
     (lambda c: c.update(tissues="GM"), "tissues is 'GM'; expected a list"),
     (lambda c: c.update(dataset={"raw": "/data/iSeg"}), "dataset has raw = /data/iSeg; expected a folder named like"),
     (lambda c: c.update(dataset={"id": 1, "iseg": {}}), "dataset: iseg lacks folders"),
-    (lambda c: c.update(dataset={"id": 1, "iseg": ["a"]}), r"dataset: iseg is \['a'\]; expected lines of 'key: value'"),
+    (lambda c: c.update(dataset={"id": 1, "iseg": ["a"]}), r"dataset: iseg is \['a'\]; expected keys with values"),
     (lambda c: c.update(methods={}), "methods is empty"),
-    (lambda c: c.update(methods=["a"]), r"methods is \['a'\]; expected lines of"),
+    (lambda c: c.update(methods=["a"]), r"methods is \['a'\]; expected keys with values"),
     (lambda c: c["methods"].update(a={}), "methods: a lacks trainer"),
     (lambda c: c["methods"].update(a={"trainer": "T", "plan": "P"}), "methods: a has the unknown key plan"),
     (
@@ -82,10 +82,10 @@ FAULTS = [
     (lambda c: c.update(threads={"train": 0}), "threads: train is 0"),
     (lambda c: c.update(step_size="0.5"), "^[^ ]*: step_size is '0.5'; expected a number"),
     (lambda c: c.update(device=3), "device is 3; expected 'cuda', 'cpu' or 'mps'"),
-    (lambda c: c.update(splits=[1, 2]), r"splits is \[1, 2\]; expected a word"),
+    (lambda c: c.update(splits=[1, 2]), r"splits\[0\] is 1; expected a word"),
     (lambda c: c.update(ensembles={"both": 5}), "ensembles: both is 5; expected a list"),
-    (lambda c: c.update(ensembles=[["plain", "resenc"]]), "ensembles is .* expected lines of 'key: value'"),
-    (lambda c: c.update(dataset={"id": 1, "phantom": True}), "dataset: phantom is True; expected lines of"),
+    (lambda c: c.update(ensembles=[["plain", "resenc"]]), "ensembles is .* expected keys with values"),
+    (lambda c: c.update(dataset={"id": 1, "phantom": True}), "dataset: phantom is True; expected keys with values"),
     (lambda c: c["methods"]["plain"].update(num_gpus="2"), "methods: plain: num_gpus is '2'; expected a whole number"),
     (lambda c: c["methods"]["plain"].update(epochs=1.5), "epochs is 1.5; expected a whole number"),
     (
@@ -120,7 +120,7 @@ def test_a_file_that_is_no_yaml_or_not_there(tmp_path):
         read_config(file)
     assert "\n" not in str(caught.value)
     file.write_text("just words")
-    with pytest.raises(UserError, match="the file is 'just words'; expected lines of 'key: value'"):
+    with pytest.raises(UserError, match="the file is 'just words'; expected keys with values"):
         read_config(file)
 
 

@@ -7,6 +7,7 @@ from architecture_networks import randomise
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from nnunetv2_dualagg.architectures.network_options import network_options
+from nnunetv2_dualagg.utils.layers import DUALAGG_UNET
 
 DATASET_JSON = {
     "channel_names": {"0": "T1", "1": "T2"},
@@ -15,10 +16,8 @@ DATASET_JSON = {
     "file_ending": ".nii.gz",
 }
 
-DUALAGG = "nnunetv2_dualagg.architectures.dualagg_unet.DualAggUNet"
 
-
-def plans(patch_size, features=(8, 16, 32), network_class=DUALAGG):
+def plans(patch_size, features=(8, 16, 32), network_class=DUALAGG_UNET):
     """A plans.json with the one configuration 3d_fullres."""
     n = len(features)
     return {
@@ -70,9 +69,11 @@ def build_network(plans):
     configuration = plans["configurations"]["3d_fullres"]
     architecture = configuration["architecture"]
     kwargs = architecture["arch_kwargs"]
-    if architecture["network_class_name"] != DUALAGG:  # what our trainers add to the plans of other U-Nets
+    if architecture["network_class_name"] != DUALAGG_UNET:  # what our trainers add to the plans of other U-Nets
         kwargs = network_options(kwargs, configuration["use_mask_for_norm"]) | kwargs
-    network = get_network_from_plans(DUALAGG, kwargs, architecture["_kw_requires_import"], 2, 4, deep_supervision=False)
+    network = get_network_from_plans(
+        DUALAGG_UNET, kwargs, architecture["_kw_requires_import"], 2, 4, deep_supervision=False
+    )
     randomise(network)
     if network.known_background is not None:
         network.known_background.set_rule(outside=True, inside=True)

@@ -9,8 +9,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_dualagg.architectures.network_options import network_options
-from nnunetv2_dualagg.trainers.mixin import NETWORK_CLASS
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.layers import DUALAGG_UNET
 
 BASELINE = "PlainConvUNet"
 FULL = "DualAggUNet"
@@ -84,10 +84,10 @@ DATASET_JSON: dict[str, Any] = {
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     BASELINE: (f"{_UNETS}.PlainConvUNet", {}),
     RESENC: (f"{_UNETS}.ResidualEncoderUNet", {}),
-    FULL: (NETWORK_CLASS, {}),
-    f"{FULL} without attention": (NETWORK_CLASS, {"attention": False}),
-    f"{FULL} without DCP": (NETWORK_CLASS, {"dcp": False}),
-    f"{FULL} without both": (NETWORK_CLASS, {"attention": False, "dcp": False}),
+    FULL: (DUALAGG_UNET, {}),
+    f"{FULL} without attention": (DUALAGG_UNET, {"attention": False}),
+    f"{FULL} without DCP": (DUALAGG_UNET, {"dcp": False}),
+    f"{FULL} without both": (DUALAGG_UNET, {"attention": False, "dcp": False}),
 }
 
 
@@ -129,7 +129,7 @@ def build(name: str, setting: Setting, deep_supervision: bool) -> nn.Module:
     class_name, options = NETWORKS[name]
     _, configuration = plans_of(setting)
     kwargs = configuration.network_arch_init_kwargs
-    if class_name == NETWORK_CLASS:
+    if class_name == DUALAGG_UNET:
         kwargs = network_options(kwargs, configuration.use_mask_for_norm) | kwargs
     kwargs |= options
     if name == RESENC:

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.layers import DUALAGG_UNET
 
 CONVOLUTIONS = ["torch.nn.modules.conv.Conv2d", "torch.nn.modules.conv.Conv3d"]
 NORMS = [
@@ -20,7 +21,7 @@ NORMS = [
 DROPOUTS = [None, *(f"torch.nn.modules.dropout.Dropout{d}" for d in ("", "2d", "3d"))]
 ACTIVATIONS = [None, *(f"torch.nn.{name}" for name in ("LeakyReLU", "ReLU", "ReLU6", "GELU", "SiLU", "ELU"))]
 NETWORKS = [
-    "nnunetv2_dualagg.architectures.dualagg_unet.DualAggUNet",
+    DUALAGG_UNET,
     "dynamic_network_architectures.architectures.unet.PlainConvUNet",
     "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
 ]

@@ -6,18 +6,16 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunetv2_dualagg.architectures import DualAggUNet
 from nnunetv2_dualagg.architectures.network_options import network_options
 from nnunetv2_dualagg.trainers.foreground import KnownBackgroundMixin
 from nnunetv2_dualagg.trainers.pretrained import check_pretrained_weights, pretrained_weights_option
-from nnunetv2_dualagg.utils.layers import check_layers
+from nnunetv2_dualagg.utils.layers import DUALAGG_UNET, check_layers
 
-NETWORK_CLASS = f"{DualAggUNet.__module__}.{DualAggUNet.__qualname__}"
 UNETS = ("PlainConvUNet", "ResidualEncoderUNet", "DualAggUNet")
 
 
 class DualAggMixin(KnownBackgroundMixin):
-    """Builds a :class:`DualAggUNet` from the plans of any U-Net; mix it in front of a trainer of nnU-Net."""
+    """Builds a DualAggUNet from the plans of any U-Net; mix it in front of a trainer of nnU-Net."""
 
     network_options: ClassVar[dict[str, Any]] = {}
     """Arguments of DualAggUNet that replace those of the plans."""
@@ -59,10 +57,10 @@ class DualAggMixin(KnownBackgroundMixin):
         options = configuration_manager.network_arch_init_kwargs
         imported = configuration_manager.network_arch_init_kwargs_req_import
         check_layers(options, imported, f"the plans '{plans_manager.plans_name}'")
-        if planned != NETWORK_CLASS:  # our own plans say all that they want
+        if planned != DUALAGG_UNET:  # our own plans say all that they want
             options = network_options(options, configuration_manager.use_mask_for_norm) | options
         return get_network_from_plans(
-            NETWORK_CLASS,
+            DUALAGG_UNET,
             options | cls.network_options,
             imported,
             num_input_channels,

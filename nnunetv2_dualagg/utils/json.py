@@ -1,7 +1,6 @@
 """Reading JSON files: the one place where what a stranger wrote becomes data of a known form."""
 
 import json
-import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.faults import sentence
 from nnunetv2_dualagg.utils.files import regular_file
 
 
@@ -48,26 +48,11 @@ def check_form(content: Any, form: Any, where: str) -> None:
     try:
         _adapter(form).validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
-        fault = max(error.errors(include_url=False, include_context=False), key=lambda fault: len(fault["loc"]))
-        place = ".".join(str(part) for part in fault["loc"] if not _OF_UNIONS.fullmatch(str(part)))
-        if fault["type"] == "missing":
-            raise UserError(f"{where} lacks {place}") from error
-        expected = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-        found = "" if fault["type"] == "value_error" else f" is {_short(fault['input'])}"
-        raise UserError(f"{where}: {place or 'its content'}{found}; {expected}") from error
+        raise UserError(f"{where}: {sentence(error, 'its content')}") from error
     except RecursionError as error:
         raise UserError(f"{where} is nested too deeply") from error
-
-
-_OF_UNIONS = re.compile(r"str|int|float|Site|constrained-\w+|list\[.*\]")
-"""What pydantic puts into the place of a fault where a value may be of several types."""
 
 
 @lru_cache
 def _adapter(form: Any) -> TypeAdapter:
     return TypeAdapter(form)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

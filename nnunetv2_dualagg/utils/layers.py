@@ -25,10 +25,13 @@ LAYERS = frozenset(
     for name in (f"{_NN}.{layer}", f"{_NN}.modules.{module}.{layer}")
 )
 
+DUALAGG_UNET = "nnunetv2_dualagg.architectures.dualagg_unet.DualAggUNet"
+"""The address that stands in plans and models. A test compares it with the class, which is not imported here: whoever
+checks a name does not need torch."""
 _PLAIN = "dynamic_network_architectures.architectures"
 NETWORKS = frozenset(
     {
-        "nnunetv2_dualagg.architectures.dualagg_unet.DualAggUNet",
+        DUALAGG_UNET,
         "nnunetv2_dualagg.architectures.DualAggUNet",
         *(f"{_PLAIN}.unet.{n}" for n in ("PlainConvUNet", "ResidualEncoderUNet", "ResidualUNet")),
         *(f"{_PLAIN}.primus.Primus{size}" for size in ("", "S", "B", "M", "L")),

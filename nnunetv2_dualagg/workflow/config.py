@@ -16,11 +16,11 @@ from pydantic import (
 )
 
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.faults import sentence
 from nnunetv2_dualagg.utils.files import regular_file
 from nnunetv2_dualagg.utils.forms import Splits
 from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.utils.names import is_dataset, is_name
-from nnunetv2_dualagg.workflow.faults import sentence
 
 Plans = Literal[
     "nnUNetPlans",
@@ -287,4 +287,4 @@ def parse_config(content: Any) -> Config:
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        raise UserError(sentence(error)) from error
+        raise UserError(sentence(error, "the file")) from error
