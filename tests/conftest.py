@@ -1,3 +1,4 @@
+import gc
 import signal
 
 import pytest
@@ -22,3 +23,14 @@ def _cuda():
     import torch
 
     return torch.cuda.is_available()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def garbage_collection_stays_quick():
+    """Leave out what earlier modules imported: statsmodels collects garbage at each of many corrections."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()
