@@ -12,6 +12,7 @@ from packed_model import write_complete_model
 
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.inference import load_model, segment
+from nnunetv2_dualagg.inference.bids import find_cases
 from nnunetv2_dualagg.inference.packing import pack_model
 from nnunetv2_dualagg.utils.errors import UserError
 
@@ -98,3 +99,13 @@ def test_masks_of_a_derivative(tmp_path, model_file):
     (masks / "dataset_description.json").write_text(json.dumps(description))
     (result,) = segment(raw, tmp_path / "out", model, mask=masks, registration=False, progress=False)
     assert sum(result.volumes.values()) <= (labels > 0).sum() * 0.064 + 0.01
+
+
+def test_images_that_are_left_out_are_named(tmp_path):
+    raw = write_bids(tmp_path / "raw", ("01",))
+    anat = raw / "sub-01/anat"
+    (anat / "sub-01_T1w.nii.gz").rename(anat / "sub-01_run-2_T1w.nii.gz")
+    shutil.copy(anat / "sub-01_run-2_T1w.nii.gz", anat / "sub-01_run-1_T1w.nii.gz")
+    (case,) = find_cases(raw, tmp_path / "out", ["T1", "T2"])
+    assert [file.name for file in case.files] == ["sub-01_run-1_T1w.nii.gz", "sub-01_T2w.nii.gz"]
+    assert case.remarks == ("sub-01_run-1_T1w.nii.gz is used, not sub-01_run-2_T1w.nii.gz",)

@@ -145,8 +145,9 @@ def _case(
     found = [_images(layout, subject, session, suffix) for suffix in suffixes]
     if not found[0]:
         return None
-    first = found[0][0]
-    files = [first, *(_partner(first, others) for others in found[1:] if others)]
+    present = [images for images in found if images]
+    first = present[0][0]
+    files = [first, *(_partner(first, others) for others in present[1:])]
     mask = next(iter(_images(masks, subject, session, "mask")), None) if masks is not None else None
     name = re.sub(r"_desc-[a-zA-Z0-9]+", "", first.name.split(".")[0].removesuffix(f"_{suffixes[0]}"))
     folders = [f"sub-{subject}", *([f"ses-{session}"] if session else []), "anat"]
@@ -157,6 +158,7 @@ def _case(
         mask,
         _stripped(first) if mask is None else None,
         tuple(f"bids:raw:{Path(os.path.relpath(file, layout.root)).as_posix()}" for file in files),
+        tuple(_left_out(file, images) for file, images in zip(files, present, strict=True) if len(images) > 1),
     )
 
 
@@ -171,6 +173,10 @@ def _partner(first: Path, others: Sequence[Path]) -> Path:
     """Of several images the one whose name has most in common with that of the first, such as the same run."""
     words = set(first.name.split("_"))
     return max(others, key=lambda other: len(words & set(other.name.split("_"))))
+
+
+def _left_out(used: Path, found: Sequence[Path]) -> str:
+    return f"{used.name} is used, not {', '.join(file.name for file in found if file != used)}"
 
 
 def _stripped(image: Path) -> bool | None:

@@ -27,6 +27,7 @@ class Case:
         mask: of the brain, if any.
         stripped: whether the images are skull-stripped; None to find out.
         sources: how to call the files in the record.
+        remarks: what is odd about the choice of files.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Case:
     mask: Path | None = None
     stripped: bool | None = None
     sources: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def output(self, ending: str) -> Path:
         """A file to write, such as OUT/sub-01_dseg.nii.gz."""
@@ -114,7 +116,9 @@ def prepare(case: Case, channels: list[str], trained: Mapping[str, Any], options
             f"{', '.join(channels)}"
         )
     t1 = read_image(case.files[0])
-    warnings = [] if t1.oriented else [f"the header of {t1.file.name} does not say which side is left"]
+    warnings = list(case.remarks)
+    if not t1.oriented:
+        warnings.append(f"the header of {t1.file.name} does not say which side is left")
     brain = find_brain(t1, case.mask, case.stripped)
     images, alignments = {channels[0]: t1}, {}
     for name, file in zip(channels[1:], case.files[1:], strict=True):
