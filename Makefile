@@ -1,8 +1,12 @@
-# Each target sets up what it needs in .venv; PYTHON chooses the interpreter (3.10 to 3.13).
+# Each target sets up what it needs in .venv; PYTHON chooses the interpreter (3.10 to 3.13), JOBS how many tests run at
+# the same time (0: in one process).
 PYTHON ?= python3
 DEVICE ?= cpu
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+# a file's tests stay together, since they share what is slow to make; each process has one core
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: demo test coverage slow-test life-cycle lint typecheck docs package matrix clean
 
@@ -10,15 +14,15 @@ demo: $(VENV)/.demo
 	$(BIN)/nnUNetv2_dualagg demo -o demo -device $(DEVICE)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 # the tests, and which lines they do not reach
 coverage: $(VENV)/.dev
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(PYTEST) --cov --cov-report=term $(ARGS)
 
 # what takes more than a minute: the demo, the report in a browser, the workflow, SLURM where it is installed
 slow-test: $(VENV)/.dev
-	$(BIN)/python -m pytest --slow -m slow $(ARGS)
+	$(PYTEST) --slow -m slow $(ARGS)
 
 # nnU-Net's commands from planning to prediction with our trainers; starts anew each time
 life-cycle: $(VENV)/.dev
