@@ -225,7 +225,7 @@ def test_the_estimate_counts_what_is_left(tmp_path):
     assert "4 x 50 epochs, 2.31 GPU-hours each: 9.2" in text
     assert "Together 55.1 GPU-hours with the benchmark's patches and batches (128x128x128, 2)" in text
     (tmp_path / "benchmark.json").write_text("{}")
-    with pytest.raises(UserError, match=r"benchmark\.json lacks networks"):
+    with pytest.raises(UserError, match=r"benchmark\.json: its content lacks networks"):
         estimate(made)
 
 
