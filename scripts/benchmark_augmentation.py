@@ -64,7 +64,7 @@ def print_transform_times(patch: tuple[int, int, int], samples: int) -> None:
     times = {name: measured[WARM_UP:] for name, measured in times.items()}
     default = np.array(times["nnUNetTrainer"])
     print(f"\n{'x'.join(map(str, patch))}, {CHANNELS} channels, {samples} samples\n")
-    print("| transforms of | ms a sample | ratio | s an epoch, 1 worker | 4 workers | 12 workers |")
+    print("| transforms of | ms per sample | ratio | s per epoch, 1 worker | 4 workers | 12 workers |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for name, measured in times.items():
         ratio = np.mean(measured) / default.mean()
