@@ -15,8 +15,9 @@ from torch import nn
 from nnunetv2_dualagg.benchmark import measure, setting
 from nnunetv2_dualagg.benchmark.inference import Inference
 from nnunetv2_dualagg.benchmark.parts import count_flops
-from nnunetv2_dualagg.benchmark.run import benchmark
+from nnunetv2_dualagg.benchmark.run import benchmark, ratio_ranges
 from nnunetv2_dualagg.benchmark.setting import DATASET_JSON, NETWORKS, SETTINGS, build, plans_of
+from nnunetv2_dualagg.benchmark.table import COLUMNS, ratios_table
 from nnunetv2_dualagg.benchmark.training import TrainingStep, make_loss
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.utils.errors import UserError
@@ -45,6 +46,19 @@ def test_command_writes_what_it_prints(tmp_path, capsys):
     assert result["ratios"]["DualAggUNet"]["step_seconds"] == full["step_seconds"] / baseline["step_seconds"]
     assert set(result["ratios"]["PlainConvUNet"].values()) == {1}
     assert f"{result['ratios']['DualAggUNet']['peak_bytes']:.2f}x" in printed
+
+    for what, rounds in (("step", 3), ("patch", 3), ("volume", 1)):
+        paired = [
+            ours / theirs
+            for ours, theirs in zip(full[f"all_{what}_seconds"], baseline[f"all_{what}_seconds"], strict=True)
+        ]
+        assert len(paired) == rounds
+        low, high = result["ratio_ranges"]["DualAggUNet"][f"{what}_seconds"]
+        assert [low, high] == [min(paired), max(paired)]
+        ratio = result["ratios"]["DualAggUNet"][f"{what}_seconds"]
+        assert low <= ratio <= high
+        assert f"{ratio:.2f}x ({low:.2f}-{high:.2f})" in printed
+    assert "PlainConvUNet" not in result["ratio_ranges"]
 
     for what in ("parameters", "flops", "time"):
         shares = {part: share[what] for part, share in result["parts"].items()}
@@ -153,6 +167,16 @@ def test_peak_memory_counts_what_lives_at_the_same_time():
         del second, third
 
     assert measure.peak_bytes(run, CPU) == 4_000_000 + 2_000_000
+
+
+def test_ratios_have_the_range_of_the_rounds():
+    baseline = {"all_step_seconds": [1.0, 4.0, 2.0], "all_patch_seconds": [1.0], "all_volume_seconds": [1.0]}
+    other = {"all_step_seconds": [2.0, 5.0, 1.0], "all_patch_seconds": [3.0], "all_volume_seconds": [0.5]}
+    ranges = ratio_ranges({"PlainConvUNet": baseline, "other": other})
+    assert ranges["other"] == {"step_seconds": (0.5, 2), "patch_seconds": (3, 3), "volume_seconds": (0.5, 0.5)}
+    ratios = {"other": dict.fromkeys(COLUMNS, 1.5)}
+    (row,) = ratios_table(ratios, ranges).splitlines()[2:]
+    assert [cell.strip() for cell in row.split("|")[2:5]] == ["1.50x (0.50-2.00)", "1.50x", "1.50x (3.00-3.00)"]
 
 
 def test_measurements_are_interleaved():

@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from nnunet_commands import run_command
@@ -9,6 +11,8 @@ from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.workflow.config import PLANNERS, parse_config
 from nnunetv2_dualagg.workflow.estimate import epochs, estimate, training_hours
 from nnunetv2_dualagg.workflow.experiment import Experiment, pairs
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 
 def experiment(tmp_path, **changes):
@@ -241,3 +245,10 @@ def test_the_estimate_counts_what_is_left(tmp_path):
 def test_the_length_of_a_training_is_in_the_trainers_name(tmp_path, trainer, number):
     config = parse_config(small_config(methods={"a": {"trainer": trainer, "plans": "nnUNetPlans"}}))
     assert epochs(config.methods[0]) == number
+
+
+def test_the_estimate_reads_the_benchmark_of_an_earlier_version(tmp_path):
+    """A file of version 0.1.0, without ranges."""
+    shutil.copy(RESULTS / "benchmark_cpu_amd-epyc-2-cores.json", tmp_path / "benchmark.json")
+    made = experiment(tmp_path, benchmark="benchmark.json")
+    assert "hours with the benchmark's patches and batches (48x48x48, 2)" in estimate(made)

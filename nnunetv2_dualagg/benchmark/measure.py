@@ -47,6 +47,17 @@ def median(times: list[float]) -> float:
     return statistics.median(times)
 
 
+def ratio_range(times: list[float], reference: list[float]) -> tuple[float, float]:
+    """Lowest and highest ratio of two times of one round; the ratio of the medians lies between them.
+
+    Args:
+        times: seconds, by round.
+        reference: seconds of what it is compared with in the same rounds.
+    """
+    ratios = [time / other for time, other in zip(times, reference, strict=True)]
+    return min(ratios), max(ratios)
+
+
 def peak_bytes(function: Callable[[], Any], device: torch.device) -> int:
     """How far the memory of PyTorch's allocator rises during a call above its level before it, in bytes.
 
@@ -59,7 +70,7 @@ def peak_bytes(function: Callable[[], Any], device: torch.device) -> int:
         function()
         _wait(device)
         return torch.cuda.max_memory_allocated(device) - before
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's library takes the lack of a GPU for an error
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's library takes the lack of a GPU for an error
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         function()
     # events() would sum allocations up by operator; the peak needs them one by one, frees being negative.

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nnunetv2_dualagg.architectures.attention import DualAttention
 from nnunetv2_dualagg.architectures.dcp import DownsamplingBlock
-from nnunetv2_dualagg.benchmark.measure import interleaved_times, median
+from nnunetv2_dualagg.benchmark.measure import interleaved_times, median, ratio_range
 from nnunetv2_dualagg.benchmark.setting import DATASET_JSON, FULL, Setting, build
 from nnunetv2_dualagg.benchmark.training import TrainingStep, autocast, make_loss
 
@@ -36,25 +36,27 @@ def count_flops(name: str, setting: Setting) -> tuple[int, dict[str, int]]:
     return counter.get_total_flops(), parts
 
 
-def part_shares(setting: Setting, device: torch.device, repeats: int) -> dict[str, dict[str, float]]:
+def part_shares(setting: Setting, device: torch.device, repeats: int) -> dict[str, dict[str, Any]]:
     """Share of each part of DualAggUNet in parameters, forward FLOPs and the time of an (eager) training step.
 
     A part's time is that of its modules' forward and backward passes, run alone on the maps that they get in the
-    network. The rest (residual blocks, up-sampling, heads, loss, optimiser) is what remains of the step.
+    network; ``time_range`` has its lowest and highest share in one round. The rest (residual blocks, up-sampling,
+    heads, loss, optimiser) is what remains of the step.
     """
     loss = make_loss(len(setting.strides) - 1, compiled=False)
     step = TrainingStep(FULL, setting, device, loss, compiled=False)
     inputs = _inputs_of_parts(step)
     functions: dict[str, Callable[[], Any]] = {"step": step}
     functions |= {part: partial(_run_alone, inputs[part], device) for part in PARTS}
-    times = {name: median(t) for name, t in interleaved_times(functions, repeats, device, "parts").items()}
+    times = interleaved_times(functions, repeats, device, "parts")
     flops, flops_of_parts = count_flops(FULL, setting)
     parameters = _size(step.network)
-    shares = {
+    shares: dict[str, dict[str, Any]] = {
         part: {
             "parameters": sum(_size(module) for module, _ in inputs[part]) / parameters,
             "flops": flops_of_parts[part] / flops,
-            "time": times[part] / times["step"],
+            "time": median(times[part]) / median(times["step"]),
+            "time_range": ratio_range(times[part], times["step"]),
         }
         for part in PARTS
     }

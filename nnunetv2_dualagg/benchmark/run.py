@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from nnunetv2_dualagg.benchmark.inference import Inference
-from nnunetv2_dualagg.benchmark.measure import interleaved_times, median, peak_bytes
+from nnunetv2_dualagg.benchmark.measure import interleaved_times, median, peak_bytes, ratio_range
 from nnunetv2_dualagg.benchmark.parts import count_flops, part_shares
 from nnunetv2_dualagg.benchmark.position_attention import measure_position_attention
 from nnunetv2_dualagg.benchmark.setting import BASELINE, NETWORKS, SETTINGS, Setting
@@ -80,7 +80,8 @@ def benchmark(
         try:
             result["networks"] = measure_networks(setting, where, repeats, volume_repeats)
             result["ratios"] = ratios(result["networks"])
-            _print(ratios_table(result["ratios"]), networks_table(result["networks"]))
+            result["ratio_ranges"] = ratio_ranges(result["networks"])
+            _print(ratios_table(result["ratios"], result["ratio_ranges"]), networks_table(result["networks"]))
             result["parts"] = part_shares(setting, where, repeats)
             _print(parts_table(result["parts"]))
             result["position_attention"] = measure_position_attention(setting, where, repeats)
@@ -136,6 +137,16 @@ def _note(results: dict[str, dict[str, Any]], what: str, times: dict[str, list[f
 def ratios(networks: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Everything as a multiple of PlainConvUNet's, by network."""
     return {name: {key: values[key] / networks[BASELINE][key] for key in COLUMNS} for name, values in networks.items()}
+
+
+def ratio_ranges(networks: dict[str, dict[str, Any]]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Between which multiples of PlainConvUNet's the times were in single rounds, by other network."""
+    times = [key for key in COLUMNS if f"all_{key}" in networks[BASELINE]]
+    return {
+        name: {key: ratio_range(values[f"all_{key}"], networks[BASELINE][f"all_{key}"]) for key in times}
+        for name, values in networks.items()
+        if name != BASELINE
+    }
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from nnunetv2_dualagg.benchmark.measure import ratio_range
 from nnunetv2_dualagg.utils.markdown import markdown_table
 
 MIB = 2**20
@@ -15,9 +16,12 @@ COLUMNS = {
 }
 
 
-def ratios_table(ratios: dict[str, dict[str, float]]) -> str:
-    """Multiples of PlainConvUNet, one row per network."""
-    rows = [(name, *(f"{values[key]:.2f}x" for key in COLUMNS)) for name, values in ratios.items()]
+def ratios_table(ratios: dict[str, dict[str, float]], ranges: dict[str, dict[str, tuple[float, float]]]) -> str:
+    """Multiples of PlainConvUNet, one row per network; of times with the lowest and the highest of all rounds."""
+    rows = [
+        (name, *(f"{values[key]:.2f}x{_range(ranges.get(name, {}).get(key), 2)}" for key in COLUMNS))
+        for name, values in ratios.items()
+    ]
     return markdown_table(("network", *COLUMNS.values()), rows, numbers_from=1)
 
 
@@ -38,9 +42,15 @@ def networks_table(networks: dict[str, dict[str, Any]]) -> str:
     return markdown_table(("network", *COLUMNS.values()), rows, numbers_from=1)
 
 
-def parts_table(parts: dict[str, dict[str, float]]) -> str:
-    """Shares of DualAggUNet's parts."""
-    rows = [(part, *(f"{share[key]:.1%}" for key in ("time", "flops", "parameters"))) for part, share in parts.items()]
+def parts_table(parts: dict[str, dict[str, Any]]) -> str:
+    """Shares of DualAggUNet's parts; of the time with the lowest and the highest of all rounds."""
+    rows = []
+    for part, share in parts.items():
+        spread = ""
+        if "time_range" in share:
+            low, high = share["time_range"]
+            spread = f" ({low:.1%}-{high:.1%})"
+        rows.append((part, f"{share['time']:.1%}{spread}", f"{share['flops']:.1%}", f"{share['parameters']:.1%}"))
     return markdown_table(("part of DualAggUNet", "time of a step", "FLOPs", "parameters"), rows, numbers_from=1)
 
 
@@ -61,14 +71,25 @@ def attention_table(attention: dict[str, Any]) -> str:
     )
     rows, above = [], None
     for side in ours:
-        compared: tuple[str, ...] = ("", "")
+        slower = memory = growth = ""
         if side in naive:
-            compared = tuple(f"{naive[side][key] / exact[side][key]:.1f}x" for key in ("seconds", "peak_bytes"))
-        growth = f"{ours[side]['seconds'] / above:.1f}x" if above else ""
+            slower = _times_as_long(naive[side], exact[side])
+            memory = f"{naive[side]['peak_bytes'] / exact[side]['peak_bytes']:.1f}x"
+        if above:
+            growth = _times_as_long(ours[side], above)
         absolute = [cell for values in (ours, exact, naive) for cell in _time_and_memory(values.get(side))]
-        rows.append((f"{side}^3", *compared, growth, *absolute))
-        above = ours[side]["seconds"]
+        rows.append((f"{side}^3", slower, memory, growth, *absolute))
+        above = ours[side]
     return markdown_table(header, rows, numbers_from=1)
+
+
+def _times_as_long(values: dict[str, Any], reference: dict[str, Any]) -> str:
+    spread = ratio_range(values["all_seconds"], reference["all_seconds"])
+    return f"{values['seconds'] / reference['seconds']:.1f}x{_range(spread, 1)}"
+
+
+def _range(spread: tuple[float, float] | None, digits: int) -> str:
+    return "" if spread is None else f" ({spread[0]:.{digits}f}-{spread[1]:.{digits}f})"
 
 
 def _time_and_memory(values: dict[str, float] | None) -> tuple[str, str]:

@@ -25,7 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-volume", **size, help="image size for whole-volume inference instead of the setting's")
     parser.add_argument(
-        "-repeats", type=whole(1, 1000), default=5, metavar="N", help="rounds; medians count (default: 5)"
+        "-repeats",
+        type=whole(1, 1000),
+        default=5,
+        metavar="N",
+        help="rounds; medians count, and ratios of times show the lowest and the highest round (default: 5)",
     )
     parser.add_argument("-volume_repeats", type=whole(1, 1000), default=3, metavar="N", help="for volumes (default: 3)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing -o")
