@@ -252,7 +252,7 @@ def test_maps_are_turned_to_ras_and_bathed_in_csf(tmp_path):
 
 def test_command_line(maps, tmp_path, capsys):
     arguments = ["phantom", "-o", str(tmp_path / "out"), "-maps", str(maps), "--num_training", "1", "--num_testing"]
-    arguments += ["1", "--spacing", "4", "--size", *map(str, SIZE), "--seed", "3", "-np", "1"]
+    arguments += ["1", "--spacing", "4", "--size", *map(str, SIZE), "-seed", "3", "-np", "1"]
     assert main(arguments) == 0
     assert (tmp_path / "out" / "iSeg-2019-Testing" / "subject-26-T2.img").is_file()
     assert main(arguments) == 1

@@ -11,8 +11,8 @@ HELP = "add a configuration with a smaller network, patch and batch to nnU-Net p
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = (
-        "Add a configuration to the plans of a U-Net: that of 3d_fullres, on the same preprocessed data, with fewer "
-        "stages and another patch and batch size. It is made for machines without a GPU and for trials."
+        "Add a configuration to the plans of a U-Net: 3d_fullres on the same preprocessed data, but with fewer stages "
+        "and another patch and batch size. It is meant for machines without a GPU and for trials."
     )
     parser.add_argument("-d", required=True, metavar="ID", help="dataset, by number or full name")
     parser.add_argument(
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     size: dict[str, Any] = {"type": whole(1, 4096), "required": True}
     parser.add_argument("-patch_size", nargs=3, metavar=("Z", "Y", "X"), help="in voxels", **size)
-    parser.add_argument("-batch_size", metavar="N", help="patches a batch", **size)
+    parser.add_argument("-batch_size", metavar="N", help="patches per batch", **size)
     parser.add_argument(
         "-features_per_stage", nargs="+", metavar="N", help="channels of each stage, such as 16 32 64", **size
     )

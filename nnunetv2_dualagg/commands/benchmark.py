@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-setting",
         choices=("iseg", "small", "tiny"),
-        help="plans to compare at: nnU-Net's 3d_fullres plans for iSeg (default on CUDA), 48^3 patches (default on a "
-        "CPU), or a few seconds' trial",
+        help="plans to use: nnU-Net's 3d_fullres plans for iSeg (default on CUDA), 48^3 patches (default on a CPU), or "
+        "a trial of a few seconds",
     )
     size: dict[str, Any] = {"type": whole(1, 1024), "nargs": 3, "metavar": ("Z", "Y", "X")}
     parser.add_argument("-patch", **size, help="patch size instead of the setting's")
@@ -29,9 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=whole(1, 1000),
         default=5,
         metavar="N",
-        help="rounds; medians count, and ratios of times show the lowest and the highest round (default: 5)",
+        help="rounds; medians are reported, with the lowest and the highest ratio of a round (default: 5)",
     )
-    parser.add_argument("-volume_repeats", type=whole(1, 1000), default=3, metavar="N", help="for volumes (default: 3)")
+    parser.add_argument(
+        "-volume_repeats", type=whole(1, 1000), default=3, metavar="N", help="rounds for volumes (default: 3)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing -o")
 
 

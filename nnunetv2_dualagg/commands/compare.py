@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="look at these only, such as GM WM, if references and models do not have all in common; default: all",
+        help="compare these only, such as GM WM, if references and models do not share all tissues; default: all",
     )
-    parser.add_argument("-np", type=PROCESSES, default=2, metavar="N", help="cases to work on at a time (default: 2)")
+    parser.add_argument("-np", type=PROCESSES, default=2, metavar="N", help="cases to process at a time (default: 2)")
     parser.add_argument("--skip-missing", action="store_true", help="leave out cases that lack a file, and list them")
     parser.add_argument("--overwrite", action="store_true", help="replace the output folder if it exists")
 

@@ -9,7 +9,7 @@ HELP = "make a phantom, train nnU-Net's default and our network, predict three s
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "-o", type=Path, default=Path("demo"), metavar="DIR", help="folder to write, or to go on in (default: demo)"
+        "-o", type=Path, default=Path("demo"), metavar="DIR", help="folder to write, or to resume in (default: demo)"
     )
     parser.add_argument("-device", default="cpu", choices=["cpu", "cuda", "mps"], help="default: cpu")
 

@@ -3,18 +3,18 @@
 import argparse
 from pathlib import Path
 
-HELP = "fetch Baby Open Brains (infants of 1 to 8 months, CC-BY-4.0) and verify every file"
+HELP = "download Baby Open Brains (infants of 1 to 8 months, CC-BY-4.0) and verify every file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "-o", type=Path, required=True, metavar="DIR", help="folder to put it in; goes on if it is begun"
+        "-o", type=Path, required=True, metavar="DIR", help="folder for the files; an interrupted download is resumed"
     )
     parser.add_argument(
         "-ages", type=int, nargs="+", metavar="MONTHS", help="only sessions of these ages, such as 5 6 7; default: all"
     )
-    parser.add_argument("-url", metavar="URL", help="a mirror, instead of the data set's public bucket")
+    parser.add_argument("-url", metavar="URL", help="a mirror to use instead of the data set's public bucket")
 
 
 def run(args: argparse.Namespace) -> None:

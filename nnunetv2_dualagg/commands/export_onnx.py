@@ -7,14 +7,14 @@ HELP = "export a trained model to an ONNX file (a normalised patch in, logits ou
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; -m, -f and -chk are those of nnUNetv2_predict_from_modelfolder."""
-    parser.add_argument("-m", required=True, metavar="DIR", help="folder of the trained model, it holds fold_X folders")
+    parser.add_argument("-m", required=True, metavar="DIR", help="folder of the trained model, with its fold_X folders")
     parser.add_argument("-o", required=True, metavar="FILE", help="ONNX file to write")
     parser.add_argument(
         "-f",
         nargs="+",
         default=(0, 1, 2, 3, 4),
         metavar="FOLD",
-        help="folds, whose logits are averaged (default: 0 1 2 3 4)",
+        help="folds whose logits are averaged (default: 0 1 2 3 4)",
     )
     parser.add_argument(
         "-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint (default: checkpoint_final.pth)"

@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--orientation",
         metavar="CODES",
-        help="axis codes of the training images, such as RAS (default: as in dataset.json, or LAS as convert_iseg)",
+        help="axis codes of the training images, such as RAS (default: those in dataset.json, or else LAS)",
     )
-    parser.add_argument("--description", default="", metavar="TEXT", help="what the model is, for people")
-    parser.add_argument("--licence", default="", metavar="TEXT", help="under which terms it may be used")
+    parser.add_argument("--description", default="", metavar="TEXT", help="a description for people")
+    parser.add_argument("--licence", default="", metavar="TEXT", help="the terms under which it may be used")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing -o")
 
 

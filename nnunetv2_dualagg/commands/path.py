@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "print the folder that nnUNet_extTrainer has to name, or check what nnU-Net finds there"
+HELP = "print the folder for nnUNet_extTrainer, or check what nnU-Net finds there"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

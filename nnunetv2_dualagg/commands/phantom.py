@@ -3,6 +3,7 @@
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from nnunetv2_dualagg.utils.options import PROCESSES, VOXELS, number, whole
 
@@ -20,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-maps",
         type=Path,
         metavar="DIR",
-        help="folder of NIfTI tissue maps (0 background, 1 CSF, 2 GM, 3 WM), in the order of their names one per "
-        "training subject, then one per testing subject; default: random deformations of the "
-        "ICBM152 average brain in nilearn",
+        help="folder of NIfTI tissue maps (0 background, 1 CSF, 2 GM, 3 WM); sorted by name, the first ones are the "
+        "training subjects, the next ones the testing subjects; default: random deformations of the ICBM152 average "
+        "brain in nilearn",
     )
     parser.add_argument(
         "--num_training", type=whole(1, 10_000), default=10, metavar="N", help="training subjects (default: 10)"
@@ -45,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MM",
         help="voxel size, 1 or 3 values (default: 1)",
     )
-    parser.add_argument(
-        "-seed", "--seed", type=whole(0, 2**64 - 1), default=0, help="the same seed gives the same files (default: 0)"
-    )
+    seed: dict[str, Any] = {"type": whole(0, 2**64 - 1), "default": 0}
+    parser.add_argument("-seed", metavar="N", help="the same seed gives the same files (default: 0)", **seed)
+    parser.add_argument("--seed", help=argparse.SUPPRESS, **seed)  # its name in version 0.1.0
     parser.add_argument(
         "--file_ending", choices=(".img", ".nii.gz"), default=".img", help="Analyze pairs (default) or NIfTI"
     )

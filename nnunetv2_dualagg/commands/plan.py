@@ -2,7 +2,7 @@
 
 import argparse
 
-HELP = "write nnUNetDualAggPlans.json, with which nnU-Net's own trainer trains the network"
+HELP = "write nnUNetDualAggPlans.json, from which nnU-Net's own trainer trains our network"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-overwrite_plans_name",
         default="nnUNetDualAggPlans",
         metavar="NAME",
-        help="name of the plans (default: %(default)s); give another one with any of the options above",
+        help="name of the plans (default: %(default)s); choose another one if you use the options above",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing plans that differ")
     parser.add_argument("--verbose", action="store_true", help="show what nnU-Net's planner tries")

@@ -21,17 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint (default: checkpoint_final.pth)"
     )
-    parser.add_argument("-mask", metavar="PATH", help="mask of the brain; for BIDS a derivative with masks")
-    parser.add_argument("--skull-stripped", action="store_true", help="do not look whether there is a skull")
-    parser.add_argument("--no-registration", action="store_true", help="trust the headers: T2 lies as T1 does")
+    parser.add_argument("-mask", metavar="PATH", help="brain mask; for BIDS a derivative with masks")
+    parser.add_argument("--skull-stripped", action="store_true", help="do not check whether there is a skull")
+    parser.add_argument("--no-registration", action="store_true", help="do not align T2 with T1: trust the headers")
     parser.add_argument("--bias-correction", action="store_true", help="N4 bias field correction in the brain")
     parser.add_argument("--participant-label", nargs="+", metavar="LABEL", help="BIDS subjects (default: all)")
     parser.add_argument("--session-label", nargs="+", metavar="LABEL", help="BIDS sessions (default: all)")
-    parser.add_argument("-device", choices=("cpu", "cuda", "mps"), help="default: cuda if there is a GPU, or else cpu")
+    parser.add_argument(
+        "-device", choices=("cpu", "cuda", "mps"), help="default: cuda if there is a GPU, otherwise cpu"
+    )
     parser.add_argument("-step_size", type=float, default=0.5, help="step of the windows (default: 0.5 of their size)")
     parser.add_argument("--disable_tta", action="store_true", help="no mirroring: up to eight times faster")
-    parser.add_argument("--disable_progress_bar", action="store_true", help="for logs")
-    parser.add_argument("--overwrite", action="store_true", help="segment again what is there already")
+    parser.add_argument("--disable_progress_bar", action="store_true", help="no progress bar, for logs")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -2,21 +2,21 @@
 
 import argparse
 
-HELP = "write splits_final.json: leave one subject out, hold cases out, or five folds, by subject or nnU-Net's"
+HELP = "write splits_final.json: leave one subject out, hold cases out, or five folds (by subject, or nnU-Net's)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("-d", required=True, metavar="ID", help="dataset, by number or full name")
     kind = parser.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--loso", action="store_true", help="leave one subject out: a fold each")
+    kind.add_argument("--loso", action="store_true", help="leave one subject out: one fold per subject")
     kind.add_argument(
         "--holdout", nargs="+", metavar="CASE", help="one fold, validated on these cases (iSeg_010, for example)"
     )
     kind.add_argument(
         "--by-subject",
         action="store_true",
-        help="five folds of subjects: several sessions of one, as sites.json tells, are on the same side",
+        help="five folds by subject: all sessions of a subject (see sites.json) are on the same side",
     )
     kind.add_argument("--default", action="store_true", help="nnU-Net's own five folds")
     parser.add_argument("--overwrite", action="store_true", help="replace another split, if no model was trained on it")

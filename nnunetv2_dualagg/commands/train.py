@@ -4,7 +4,7 @@ import argparse
 
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
 
-HELP = "nnUNetv2_train with a seed; the results of each seed lie beside those of the others"
+HELP = "nnUNetv2_train with a seed; each seed has a results folder of its own"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,19 +12,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.usage = "nnUNetv2_dualagg train -seed N <arguments of nnUNetv2_train ...>"
     parser.description = """\
-nnU-Net fixes no seed. This is nnUNetv2_train, for any trainer, with Python, NumPy, PyTorch and the processes that
-load the data seeded. The results lie in $nnUNet_results/seed_N; to work on them with any command of nnU-Net, set
+nnU-Net does not set a seed. This command is nnUNetv2_train, for any trainer, with Python, NumPy, PyTorch and the
+data-loading processes seeded. The results are in $nnUNet_results/seed_N; to use nnU-Net's commands on them, set
 nnUNet_results to that folder.
 
-The same seed gives the same weights on a CPU, bit by bit, with the same OMP_NUM_THREADS and nnUNet_n_proc_DA. On a GPU
+On a CPU the same seed gives the same weights, bit by bit, with the same OMP_NUM_THREADS and nnUNet_n_proc_DA. On a GPU
 it gives the same initial weights and the same batches, but not the same bits: nnU-Net lets cuDNN choose its algorithms
 by speed. A training that was interrupted and resumed with --c differs from one that was not.
 
-With --c a checkpoint that was cut off when its training was killed is set aside, so that a retry does not fail on it.
+With --c, a checkpoint that was truncated when its training was killed is set aside, so that a retry does not fail.
 
     nnUNetv2_dualagg train -seed 1 219 3d_fullres 0 -tr nnUNetTrainerDualAgg --c"""
     parser.add_argument("-seed", type=int, required=True, metavar="N", help="0 or more")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="those of nnUNetv2_train; after -seed")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the arguments of nnUNetv2_train, after -seed")
 
 
 def run(args: argparse.Namespace) -> None:

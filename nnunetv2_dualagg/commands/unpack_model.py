@@ -2,7 +2,7 @@
 
 import argparse
 
-HELP = "write a model file back as a folder that nnU-Net's commands use"
+HELP = "turn a model file back into a folder for nnU-Net's commands"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

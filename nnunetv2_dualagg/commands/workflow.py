@@ -14,13 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="the experiment's folder: config.yaml, Snakefile and profiles are written unless they are there",
+        help="the experiment's folder; config.yaml, Snakefile and profiles are written if they are missing",
     )
     todo = parser.add_mutually_exclusive_group()
-    todo.add_argument("--dry-run", action="store_true", help="show the jobs that would run, with an estimate of hours")
-    todo.add_argument(
-        "--run", dest="start", action="store_true", help="run them, or go on where an earlier run stopped"
-    )
+    todo.add_argument("--dry-run", action="store_true", help="show the jobs that would run and estimate the hours")
+    todo.add_argument("--run", dest="start", action="store_true", help="run them, or resume an earlier run")
     parser.add_argument(
         "-profile", default="local", metavar="NAME", help="local (default), slurm, or a folder: how Snakemake runs jobs"
     )

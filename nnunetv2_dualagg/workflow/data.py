@@ -83,7 +83,10 @@ class Data:
         words: list[Any] = []
         options = self.options.phantom.model_dump(exclude_none=True, exclude_unset=True) if self.options.phantom else {}
         for key, value in options.items():
-            words += ["-maps" if key == "maps" else f"--{key}", *(value if isinstance(value, list) else [value])]
+            words += [
+                f"-{key}" if key in ("maps", "seed") else f"--{key}",
+                *(value if isinstance(value, list) else [value]),
+            ]
         return shlex.join(f"{word:g}" if isinstance(word, float) else str(word) for word in words)
 
     def source_folders(self) -> list[str]:
