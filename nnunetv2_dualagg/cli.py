@@ -92,10 +92,10 @@ def _sentence(error: BaseException) -> str:
         return f"{error.filename or 'input/output'}: {error.strerror or error}"
     if isinstance(error, MemoryError):
         return (
-            f"the memory does not suffice{f' ({error})' if str(error) else ''}; choose smaller sizes or fewer processes"
+            f"there is not enough memory{f' ({error})' if str(error) else ''}; choose smaller sizes or fewer processes"
         )
     kind = type(error).__name__
-    return f"{FAULT}: {kind}: {' '.join(str(error).split())[:300]}; set {TRACEBACK}=1 to see where, and tell us"
+    return f"{FAULT}: {kind}: {' '.join(str(error).split())[:300]}; set {TRACEBACK}=1 to see where, and report it"
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -195,7 +195,7 @@ FAULTS = {
     ),
     "cut off": (
         lambda root: [f.write_bytes(f.read_bytes()[:-900]) for f in root.rglob(name_of("11", 6, "T1w"))],
-        r"T1w\.nii\.gz is cut off or damaged",
+        r"T1w\.nii\.gz is truncated or damaged",
     ),
 }
 
@@ -344,7 +344,7 @@ def test_the_origin_beside_the_data_goes_before_the_usual_one(tmp_path, raw):
     assert content(dataset)["licence"] == "my licence"
     assert content(dataset)["origins"] == [stand_in]
     (tmp_path / "in/origin.json").write_text('{"name": "x"}')
-    with pytest.raises(UserError, match=r"origin\.json does not tell where the data come from"):
+    with pytest.raises(UserError, match=r"origin\.json does not say where the data come from"):
         convert_bobs([tmp_path / "in"], 222, num_processes=1)
 
 

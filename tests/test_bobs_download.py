@@ -96,10 +96,10 @@ def test_a_fault_that_passes_is_overcome(tmp_path, server, fault):
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ("truncate", "is not the file that it should be, tried 3 times .* bytes came; expected"),
+        ("truncate", "is not the expected file, tried 3 times .* bytes; expected"),
         ("drop", r"cannot be fetched \(.*type the same command again"),
-        ("corrupt", "is not the file that it should be, tried 3 times .*hash"),
-        ("longer", "is not the file that it should be, tried 3 times .*more than"),
+        ("corrupt", "is not the expected file, tried 3 times .*hash"),
+        ("longer", "is not the expected file, tried 3 times .*more than"),
         (500, r"cannot be fetched \(500"),
     ],
 )

@@ -131,7 +131,7 @@ def test_folds_share_no_case_and_seeds_share_all(root, labels):
     assert [len(case.predictions["default"]) for case in cases] == [1, 1, 1]
 
     seeds = {"method": [root / "default", root / "dualagg"]}
-    with pytest.raises(UserError, match="case iSeg_002 of method method lies in 1 of"):
+    with pytest.raises(UserError, match="case iSeg_002 of method method is in 1 of"):
         find_cases(root / "labelsTs", seeds, labels)
 
 
@@ -167,7 +167,7 @@ def test_segmentations_that_do_not_fit_are_named(tmp_path, labels, change, messa
 def test_an_unreadable_file_is_named(tmp_path, labels):
     file = tmp_path / "broken.nii.gz"
     file.write_bytes(b"not an image")
-    with pytest.raises(UserError, match=r"broken\.nii\.gz is cut off or damaged"):
+    with pytest.raises(UserError, match=r"broken\.nii\.gz is truncated or damaged"):
         read_image(file, labels)
 
 

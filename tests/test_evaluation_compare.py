@@ -142,7 +142,7 @@ def unknown_label(root):
 
 def missing_case(root):
     (root / "default" / "iSeg_001.nii.gz").unlink()
-    return "case iSeg_001 of method default lies in 0 of"
+    return "case iSeg_001 of method default is in 0 of"
 
 
 @pytest.mark.parametrize("fault", [broken_image, other_grid, unknown_label, missing_case])

@@ -190,7 +190,7 @@ def test_accidents_are_told(tmp_path, model):
     strange = save(spots.astype(np.float32), image.affine, tmp_path / "strange_T1w.nii.gz")
     assert "T1 are distributed unlike" in warnings([strange, t2], "strange", registration=False)
     small = [save(np.asarray(nib.load(f).dataobj), np.diag([2.0, 2, 2, 1]), tmp_path / "s" / f.name) for f in (t1, t2)]
-    assert "no infant's brain" in warnings(small, "small", registration=False)
+    assert "implausible for an infant's brain" in warnings(small, "small", registration=False)
 
 
 def test_a_skull_needs_a_mask(tmp_path, model, model_file, capsys):
@@ -271,6 +271,6 @@ def test_what_is_missing_is_told(tmp_path, model, model_folder, capsys):
     assert "four.nii.gz has shape" in sentence(four, t2)
     cut = tmp_path / "cut.nii.gz"
     cut.write_bytes(t1.read_bytes()[:-500])
-    assert "cut.nii.gz is cut off" in sentence(cut, t2)
+    assert "cut.nii.gz is truncated" in sentence(cut, t2)
     metres = save(np.asarray(nib.load(t1).dataobj), np.diag([0.004] * 3 + [1]), tmp_path / "metres.nii.gz")
     assert "expected 0.2 to 6" in sentence(metres, t2)

@@ -82,7 +82,7 @@ def test_year_and_split_as_given_go_first(tmp_path, raw):
 
 def test_training_subjects_in_a_folder_called_test_are_not_left_out_of_training_unasked(tmp_path, raw):
     write_subject(tmp_path / "test", 1)
-    with pytest.raises(UserError, match=r"subject-1-label\.hdr lies in a testing folder; expected .*training.*-split"):
+    with pytest.raises(UserError, match=r"subject-1-label\.hdr is in a testing folder; expected .*training.*-split"):
         convert_iseg([tmp_path / "test"], 7, num_processes=1)
     dataset = convert_iseg([tmp_path / "test"], 7, split="training", num_processes=1)
     assert files_in(dataset / "labelsTr") == ["iSeg_001.nii.gz"]

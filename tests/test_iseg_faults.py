@@ -74,11 +74,11 @@ FAULTS = {
     "no img": (_remove("subject-2-T2.img"), r"subject-2-T2\.hdr has no voxels; expected subject-2-T2\.img"),
     "no hdr": (_remove("subject-2-T2.hdr"), r"subject-2-T2\.img has no header; expected subject-2-T2\.hdr"),
     "img cut off": (_cut("subject-2-T1.img"), r"subject-2-T1\.img holds 3359 bytes.*expected 3360"),
-    "hdr cut off": (_cut("subject-2-T1.hdr"), r"subject-2-T1\.hdr is cut off.*347.*expected.*348"),
+    "hdr cut off": (_cut("subject-2-T1.hdr"), r"subject-2-T1\.hdr is truncated.*347.*expected.*348"),
     "img empty": (lambda r: (r / TRAIN / "subject-2-T1.img").write_bytes(b""), r"subject-2-T1\.img holds 0 bytes"),
     "hdr is text": (
         lambda r: (r / TRAIN / "subject-2-T1.hdr").write_text("x" * 400),
-        r"subject-2-T1\.hdr is no header",
+        r"subject-2-T1\.hdr is not an image header",
     ),
     "third modality": (_image(TRAIN + "subject-2-PD", np.ones(SMALL, np.int16)), "subject-2-PD.hdr is neither"),
     "two files for one": (
@@ -153,7 +153,7 @@ FAULTS = {
             _remove("subject-24-T1.*")(r),
             (r / TEST / "subject-24-T1.nii.gz").write_bytes(b"\x1f\x8b" + b"x" * 99),
         ),
-        r"subject-24-T1\.nii\.gz is cut off or damaged",
+        r"subject-24-T1\.nii\.gz is truncated or damaged",
     ),
 }
 

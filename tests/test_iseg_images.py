@@ -89,7 +89,7 @@ def test_a_pair_with_nifti_header(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda block: block[:100], "cut off.*100 bytes.*348"),
+        (lambda block: block[:100], "truncated.*100 bytes.*348"),
         (lambda block: bytes(348), "no header"),
         (lambda block: block[:344] + b"n+1\0", "no header"),
         (at(40, "h", 2), r"shape \(4, 5\).*three axes"),
@@ -131,7 +131,7 @@ def test_refuses_a_damaged_gzip_file(tmp_path):
     flipped[1000] ^= 1
     for damaged in (whole[:20], whole[: len(whole) // 2], whole[:-8], b"not gzip" * 99, bytes(flipped)):
         (tmp_path / "a.nii.gz").write_bytes(damaged)
-        with pytest.raises(UserError, match=r"a\.nii\.gz is cut off or damaged"):
+        with pytest.raises(UserError, match=r"a\.nii\.gz is truncated or damaged"):
             open_volume(tmp_path / "a.nii.gz").read()
 
 

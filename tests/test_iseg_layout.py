@@ -62,7 +62,7 @@ def test_a_folder_given_twice_counts_once(tmp_path):
         (["a/subject-1-T1.nii", "b/subject-1-T1.nii"], ["second T1", "a/subject-1-T1.nii", "b/subject-1-T1.nii"]),
         (["subject-1-FLAIR.nii"], ["subject-1-FLAIR.nii", "neither T1, T2 nor label"]),
         (["subject-1-T1.nii", "subject-1-T2.img"], ["subject-1-T2.img", "no header", "subject-1-T2.hdr"]),
-        (["Training/subject-1-T1.nii", "Testing/subject-1-T2.nii"], ["lies in a training folder", "in testing"]),
+        (["Training/subject-1-T1.nii", "Testing/subject-1-T2.nii"], ["is in a training folder", "in testing"]),
     ],
 )
 def test_tells_files_that_do_not_fit_in(tmp_path, names, words):

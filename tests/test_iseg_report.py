@@ -19,7 +19,7 @@ def test_tells_what_the_folders_hold_and_writes_nothing(tmp_path, capsys):
     report = capsys.readouterr().out
     assert files_in(tmp_path) == before
     assert report.startswith("0 problems\n")
-    assert "iSeg-2019 (told by names or numbers): 6 subjects" in report
+    assert "iSeg-2019 (recognised from names or numbers): 6 subjects" in report
     assert "training: 2 (1-2); 2 MAP\n" in report
     assert "validation: 1 (11); 1 MAP\n" in report
     assert "testing: 3 (24, 30, 35); 1 BCP (inferred), 1 Stanford (inferred), 1 Emory (inferred)\n" in report
@@ -63,11 +63,11 @@ def test_remarks_on_oddities_that_can_be_converted(tmp_path):
     problems, report = check_iseg([tmp_path], num_processes=1)
     assert problems == []
     for remark in (
-        "iSeg-2019's training subjects 2-10 are not there",
+        "iSeg-2019's training subjects 2-10 are missing",
         "iSeg-2019 has no training subjects 12",
         "the labels hold 0, 10, 150, 250 as iSeg-2017's, not as iSeg-2019's",
         "subject-12-T1.hdr states no plausible spacing; 1 mm is assumed",
-        "subject-12-T2.hdr covers the brain of the first image badly",
+        "subject-12-T2.hdr does not cover the brain of the first image well",
     ):
         assert remark in report
     assert "subject-1-T1.hdr" not in report

@@ -157,7 +157,7 @@ FAULTS = {
     "orientation": (_reoriented, r"iSeg_024\.nii\.gz has orientation RAS; expected LAS"),
     "cut off": (
         lambda p, f: (p / "iSeg_035.nii.gz").write_bytes((p / "iSeg_035.nii.gz").read_bytes()[:99]),
-        r"iSeg_035\.nii\.gz is cut off",
+        r"iSeg_035\.nii\.gz is truncated",
     ),
     "two of one": (lambda p, f: (p / "iSeg_24.nii").touch(), r"second prediction for subject 24"),
     "no T1": (lambda p, f: [path.unlink() for path in f.glob("subject-35-T1.*")], "no T1 of the subjects 35; expected"),
@@ -187,7 +187,7 @@ def test_refuses_in_one_sentence_and_leaves_nothing(tmp_path, testing, capsys, f
         (["-values", "0", "1", "1", "2"], "values are 0, 1, 1, 2; expected four different"),
         (["-values", "0", "1", "2", "256"], "expected four different ones, 0 to 255"),
         (["-split", "training"], "holds no training subject"),
-        (["-i", "missing"], "missing is no folder"),
+        (["-i", "missing"], "missing is not a folder"),
         (["-r", "missing"], "missing: found nothing there"),
     ],
 )

@@ -313,8 +313,8 @@ def four_dimensional(folder):
         (lambda folder: None, "holds no tissue maps"),
         (lambda folder: folder.rmdir(), "not a folder"),
         (bad_values, "bad.nii.gz has the values 10;"),
-        (bad_bytes, "bad.nii.gz is cut off or damaged"),
-        (truncated, "bad.nii.gz is cut off or damaged"),
+        (bad_bytes, "bad.nii.gz is truncated or damaged"),
+        (truncated, "bad.nii.gz is truncated or damaged"),
         (four_dimensional, r"bad.nii.gz has shape \(4, 4, 4, 2\)"),
     ],
 )

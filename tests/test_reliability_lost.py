@@ -178,7 +178,7 @@ def test_phantom_does_not_overwrite_its_own_input(tmp_path, capsys):
     for output in (tmp_path / "maps", tmp_path):
         code, errors = run(capsys, *_phantom(output, "--overwrite", "-maps", tmp_path / "maps"))
         assert code == 1
-        assert "which is read" in errors
+        assert "which is an input" in errors
     assert (tmp_path / "maps" / "brain.nii.gz").read_bytes() == before
 
 
@@ -208,7 +208,7 @@ def test_our_own_folder_is_overwritten(comparison, tmp_path, capsys):
 
 def test_a_link_to_a_folder_is_not_overwritten(tmp_path, home):
     (tmp_path / "link").symlink_to(home)
-    with pytest.raises(UserError, match="is no folder"), new_directory(tmp_path / "link", "phantom", overwrite=True):
+    with pytest.raises(UserError, match="is not a folder"), new_directory(tmp_path / "link", "phantom", overwrite=True):
         pass
     assert _holds_the_thesis(home)
 

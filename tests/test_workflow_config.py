@@ -65,7 +65,10 @@ FAULTS = [
         lambda c: c["methods"].update(a={"trainer": "T", "plans": "P"}),
         "methods: a: plans is 'P'; expected 'nnUNetPlans', ",
     ),
-    (lambda c: c["methods"].update({"a b": {"trainer": "T"}}), "methods: a b: name is no name; expected letters"),
+    (
+        lambda c: c["methods"].update({"a b": {"trainer": "T"}}),
+        "methods: a b: name is not a valid name; expected letters",
+    ),
     (lambda c: c["methods"]["plain"].update(configuration="3d_cascade_fullres"), "needs another model's predictions"),
     (lambda c: c["methods"].update(a=c["methods"]["plain"]), "methods: a and plain are the same trainer"),
     (lambda c: c["methods"]["plain"].update(num_gpus=2), "num_gpus is 2, but device is cpu; expected cuda"),

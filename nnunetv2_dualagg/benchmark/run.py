@@ -87,7 +87,7 @@ def benchmark(
             result["position_attention"] = measure_position_attention(setting, where, repeats)
             _print(attention_table(result["position_attention"]))
         except torch.OutOfMemoryError as error:
-            raise UserError(f"the memory of {device} does not suffice for {setting}; give a smaller -patch") from error
+            raise UserError(f"{device} has not enough memory for {setting}; give a smaller -patch") from error
         part.write_text(json.dumps(result, indent=1) + "\n")
     return result
 

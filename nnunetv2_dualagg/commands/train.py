@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
 
     os.environ.setdefault(VARIABLE, str(EXT_TRAINER_FOLDER))
     if len(args.arguments) < 3:
-        raise UserError("train needs nnU-Net's dataset, configuration and fold behind the seed; see --help")
+        raise UserError("train needs nnU-Net's dataset, configuration and fold after the seed; see --help")
     from nnunetv2_dualagg.training.seeded import train
 
     train(args.seed, args.arguments)

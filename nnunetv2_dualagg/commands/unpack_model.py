@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
     output = args.o
     if output is None:
         if not nnUNet_results.is_set():
-            raise UserError("nnUNet_results is not set; set it, or say with -o where the folder shall be")
+            raise UserError("nnUNet_results is not set; set it, or give the folder with -o")
         output = f"{nnUNet_results.require()}/{results_folder(read_bundle(args.i).content)}"
     folder = unpack_model(args.i, output, args.overwrite)
     print(f"Wrote {folder}; use it with nnUNetv2_predict_from_modelfolder -m {folder}")

@@ -58,7 +58,7 @@ class Description:
             raise UserError(f"{file} has the channels {channels}; expected {list(self.channels)} to add to")
         if before.get("skull_stripped", True) != self.skull_stripped:
             raise UserError(
-                f"{file} says skull_stripped: {not self.skull_stripped}; expected the same of what is added"
+                f"{file} says skull_stripped: {not self.skull_stripped}; expected the same of the data to add"
             )
         if clash := [name for name, value in self.labels.items() if before["labels"].get(name, value) != value]:
             raise UserError(f"{file} has another value for {clash[0]} than {self.labels[clash[0]]}; expected the same")

@@ -47,7 +47,7 @@ class Origin:
             return cls.of(read_json(file))
         except (ValueError, TypeError) as error:
             keys = ", ".join(field.name for field in fields(cls))
-            raise UserError(f"{file} does not tell where the data come from ({error}); expected {keys}") from error
+            raise UserError(f"{file} does not say where the data come from ({error}); expected {keys}") from error
 
     @classmethod
     def of(cls, content: Any) -> "Origin":

@@ -33,7 +33,7 @@ def load_tissue_map(file: Path) -> Anatomy:
     volume = open_volume(file)
     affine = volume.header.get_best_affine()
     if not (np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 0):
-        raise UserError(f"{file} has no valid orientation; expected one that tells how its axes run")
+        raise UserError(f"{file} has no valid orientation; expected one that gives the direction of its axes")
     image = nib.as_closest_canonical(nib.Nifti1Image(volume.read(), affine))
     labels = np.asanyarray(image.dataobj)
     if not np.array_equal(np.unique(labels), [0, CSF, GM, WM]):

@@ -113,7 +113,7 @@ class Volume:
     def _check_size(self) -> None:
         """Before memory is asked for: can the file hold what its header tells?"""
         if prod(self.shape) > _MOST_VOXELS:
-            raise UserError(f"{self.path} tells of {self.shape} voxels; expected at most {_MOST_VOXELS} in all")
+            raise UserError(f"{self.path} declares {self.shape} voxels; expected at most {_MOST_VOXELS} in all")
         stored = regular_file(self.data_path).stat().st_size
         if self.data_path.suffix.lower() == ".gz":
             sound = self.size <= stored * _MOST_COMPRESSED
@@ -251,7 +251,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path} is cut off or damaged ({error}); expected a sound gzip file") from error
+        raise UserError(f"{path} is truncated or damaged ({error}); expected a sound gzip file") from error
     except OSError as error:
         if error.filename is None:
             raise OSError(error.errno, error.strerror, str(path)) from error
@@ -270,13 +270,13 @@ def _read_header(path: Path, is_pair: bool) -> AnalyzeHeader:
     if of_nifti2 and not is_pair and len(block) == _NIFTI2_SIZE:
         return nib.Nifti2Header(block, check=False)
     if len(block) < _HEADER_SIZE:
-        raise UserError(f"{path} is cut off: found {len(block)} bytes; expected a header of {_HEADER_SIZE}")
+        raise UserError(f"{path} is truncated: found {len(block)} bytes; expected a header of {_HEADER_SIZE}")
     block = block[:_HEADER_SIZE]
     magic = block[344:348]
     header_class = {b"n+1\0": nib.Nifti1Header, b"ni1\0": nib.nifti1.Nifti1PairHeader}.get(magic, _PairHeader)
     header = header_class(block, check=False)
     if header["sizeof_hdr"] != _HEADER_SIZE or is_pair == (magic == b"n+1\0"):
-        raise UserError(f"{path} is no header of an image; expected {'Analyze 7.5' if is_pair else 'NIfTI'}")
+        raise UserError(f"{path} is not an image header; expected {'Analyze 7.5' if is_pair else 'NIfTI'}")
     return header
 
 

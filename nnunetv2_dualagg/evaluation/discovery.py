@@ -55,7 +55,7 @@ def find_cases(
         elif wrong:
             folders = ", ".join(map(str, predictions[wrong[0]]))
             number = f"{len(found[wrong[0]])} of {folders}, expected {expected[wrong[0]]} like the others"
-            problems.append(f"case {name} of method {wrong[0]} lies in {number}")
+            problems.append(f"case {name} of method {wrong[0]} is in {number}")
         elif site_of is not None and name not in site_of:
             problems.append(f"{sites} gives no site for case {name}")
         elif images is not None and name not in channels:

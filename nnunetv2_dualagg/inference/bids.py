@@ -62,7 +62,7 @@ def find_cases(
             if case is not None:
                 cases.append(case)
     if not cases:
-        raise UserError(f"{root} has no {suffixes[0]} images of the infants asked for")
+        raise UserError(f"{root} has no {suffixes[0]} images of the requested infants")
     return cases
 
 
@@ -112,7 +112,7 @@ def start_derivative(output: Path, root: Path, tissues: Mapping[str, int]) -> No
 def _suffix(channel: str) -> str:
     name = channel.upper().removesuffix("W")
     if name not in ("T1", "T2"):
-        raise UserError(f"the model's channel {channel} is no T1 or T2 image; give the files themselves with -i")
+        raise UserError(f"the model's channel {channel} is neither T1 nor T2; give the files themselves with -i")
     return f"{name}w"
 
 
@@ -122,7 +122,7 @@ def _layout(root: Path) -> Any:
     except ImportError as error:
         raise needs_extra("a BIDS data set", "pybids", "segment") from error
     if not (root / "dataset_description.json").is_file():
-        raise UserError(f"{root} is no BIDS data set: dataset_description.json is missing")
+        raise UserError(f"{root} is not a BIDS data set: dataset_description.json is missing")
     read_json(root / "dataset_description.json")
     # A derivative is no more to pybids than a data set, if it is not asked to validate.
     return BIDSLayout(

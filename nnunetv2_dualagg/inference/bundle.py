@@ -76,7 +76,7 @@ def read_bundle(file: Path | str) -> Bundle:
             _check_checksum(file, opened, content)
             weights = [_weights(file, opened, fold, aliases) for fold in content["folds"]]
     except SafetensorError as error:
-        raise UserError(f"{file} is no safetensors file: {one_line(error)}") from error
+        raise UserError(f"{file} is not a safetensors file: {one_line(error)}") from error
     return Bundle(file, content, _with_weights(file, content, weights), weights)
 
 
@@ -121,7 +121,9 @@ def _check_header(file: Path) -> None:
         start = stream.read(8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or not 2 <= length <= size - 8:
-        raise UserError(f"{file} is no safetensors file, or cut off: it has {size} bytes, and its header is not in it")
+        raise UserError(
+            f"{file} is not a safetensors file, or truncated: it has {size} bytes, and its header is not in it"
+        )
     if length > MAX_HEADER:
         raise UserError(f"{file} has a header of {length} bytes; expected at most {MAX_HEADER}")
 
@@ -129,7 +131,7 @@ def _check_header(file: Path) -> None:
 def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if metadata.get("format") != FORMAT:
         raise UserError(
-            f"{file} is no model of nnUNetv2_dualagg pack_model: its format is {one_line(metadata.get('format'))}"
+            f"{file} was not written by nnUNetv2_dualagg pack_model: its format is {one_line(metadata.get('format'))}"
         )
     text = metadata.get("model", "")
     if len(text) > MAX_DESCRIPTION:
@@ -147,7 +149,7 @@ def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _check_consistency(file: Path, content: Mapping[str, Any]) -> None:
@@ -184,7 +186,7 @@ def _check_consistency(file: Path, content: Mapping[str, Any]) -> None:
     }
     wrong = [name for name, good in sound.items() if not good]
     if wrong:
-        raise UserError(f"{file} contradicts itself in {wrong[0]}")
+        raise UserError(f"{file} is inconsistent in {wrong[0]}")
 
 
 def _build(file: Path, content: Mapping[str, Any]) -> nn.Module:
@@ -210,7 +212,10 @@ def _check_entries(file: Path, opened: Any, content: Mapping[str, Any], aliases:
     for fold in content["folds"]:
         expected |= {f"fold_{fold}/{canonical}": value for canonical, value in aliases.values()}
     found = set(opened.keys())
-    for names, what in ((expected.keys() - found, "lacks"), (found - expected.keys(), "has beyond its plans")):
+    for names, what in (
+        (expected.keys() - found, "lacks"),
+        (found - expected.keys(), "has, besides those of its plans,"),
+    ):
         if names:
             raise UserError(f"{file} {what} {len(names)} entries, such as {min(names)[:200]}")
     for name, value in expected.items():

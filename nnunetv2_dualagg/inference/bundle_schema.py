@@ -232,7 +232,7 @@ def check_content(content: Any, where: str) -> None:
     error = best_match(_VALIDATOR.iter_errors(content))
     if error is not None:
         raise UserError(
-            f"{where} is no model that this version can use: {one_line(f'{error.json_path}: {error.message}')}"
+            f"{where} is not a model that this version can use: {one_line(f'{error.json_path}: {error.message}')}"
         )
 
 

@@ -102,7 +102,10 @@ def volume_warnings(volumes: Mapping[str, float]) -> list[str]:
     total = sum(volumes.values())
     low, high = PLAUSIBLE_BRAIN
     if not low <= total <= high:
-        return [f"the tissues take {total:.0f} ml in all, which is no infant's brain ({low:.0f} to {high:.0f} ml)"]
+        return [
+            f"the tissues take {total:.0f} ml in all, which is implausible for an infant's brain "
+            f"({low:.0f} to {high:.0f} ml)"
+        ]
     shares = {name: volume / total for name, volume in volumes.items()}
     least, most = PLAUSIBLE_SHARE
     return [

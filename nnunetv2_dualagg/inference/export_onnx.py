@@ -133,7 +133,7 @@ def _load(model_folder: Path, folds: Sequence[int | str], checkpoint_name: str) 
     needed += [model_folder / f"fold_{fold}" / checkpoint_name for fold in folds]
     missing = [str(file) for file in needed if not file.is_file()]
     if missing:
-        raise UserError(f"{model_folder} is not a trained model with the folds asked for: {', '.join(missing)} missing")
+        raise UserError(f"{model_folder} is not a trained model with the requested folds: {', '.join(missing)} missing")
     read_trained(model_folder, [model_folder / f"fold_{fold}" / checkpoint_name for fold in folds])
     folders = [folder for folder in (os.environ.get(VARIABLE), str(EXT_TRAINER_FOLDER)) if folder]
     os.environ[VARIABLE] = os.pathsep.join(folders)  # for models that were trained with -tr nnUNetTrainerDualAgg

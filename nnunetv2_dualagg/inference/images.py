@@ -60,7 +60,7 @@ def read_image(file: Path) -> Image:
         UserError: it is no NIfTI file, is cut off, or holds no 3-D image of a brain's size with finite values.
     """
     if not file.name.lower().endswith((".nii", ".nii.gz")):
-        raise UserError(f"{file} is no NIfTI file; expected a name that ends with .nii or .nii.gz")
+        raise UserError(f"{file} is not a NIfTI file; expected a name that ends with .nii or .nii.gz")
     if not file.is_file():
         raise UserError(f"{file} does not exist")
     volume = open_volume(file)

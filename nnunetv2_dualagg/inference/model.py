@@ -164,7 +164,7 @@ def _from_folder(
 ) -> Model:
     missing = [name for name in ("plans.json", "dataset.json") if not (folder / name).is_file()]
     if missing:
-        raise UserError(f"{folder} is no trained model of nnU-Net: {missing[0]} is missing")
+        raise UserError(f"{folder} is not a trained model of nnU-Net: {missing[0]} is missing")
     there = sorted(file.parent.name.removeprefix("fold_") for file in folder.glob(f"fold_*/{checkpoint_name}"))
     chosen = [str(fold) for fold in folds] if folds else [fold for fold in there if fold != "all"] or there
     if not chosen or not set(chosen) <= set(there):
@@ -190,5 +190,5 @@ def _checked(model: Model) -> Model:
     if model.predictor.configuration_manager.previous_stage_name is not None:
         raise UserError(f"{model.file} is the second stage of a cascade; segment needs a model of a single stage")
     if model.predictor.label_manager.has_regions:
-        raise UserError(f"{model.file} predicts regions; segment needs a model with one label a tissue")
+        raise UserError(f"{model.file} predicts regions; segment needs a model with one label per tissue")
     return model

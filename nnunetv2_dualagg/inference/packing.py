@@ -194,4 +194,4 @@ def _tensors(
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    raise UserError(f"the plans hold {type(value).__name__}, which JSON has not")
+    raise UserError(f"the plans contain a {type(value).__name__}, which JSON cannot represent")

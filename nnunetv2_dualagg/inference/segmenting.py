@@ -89,7 +89,7 @@ def segment(
         bids.start_derivative(output, files[0], loaded.labels)
     else:
         if participants or sessions:
-            raise UserError("labels of participants and sessions choose from a BIDS data set; -i names files")
+            raise UserError("--participant-label and --session-label choose from a BIDS data set, but -i names files")
         loaded = load()
         name = stem_of(files[0])
         cases = [Case(name, tuple(files), output / name, mask, sources=tuple(str(file) for file in files))]

@@ -28,7 +28,7 @@ def read_trained(
     """
     for file in (folder / "plans.json", folder / "dataset.json", *checkpoints):
         if not file.is_file():
-            raise UserError(f"{folder} is not a trained model with what is asked for: {file} is missing")
+            raise UserError(f"{folder} is not a complete trained model: {file} is missing")
     plans = read_json(folder / "plans.json", Plans)
     dataset = read_json(folder / "dataset.json", TrainedDatasetJson)
     loaded = [load_checkpoint(file) for file in checkpoints]

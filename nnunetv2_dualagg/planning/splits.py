@@ -169,7 +169,7 @@ def check_raw_splits(name: str, splits: Splits) -> None:
     file = Path(nnUNet_raw.require()) / name / SPLITS_FILE
     prescribed = read_splits(file)
     if prescribed is not None and _as_sets(prescribed) != _as_sets(splits[: len(prescribed)]):
-        raise UserError(f"{file} prescribes other folds, on which nnU-Net's planning insists; remove it first")
+        raise UserError(f"{file} prescribes other folds, which nnU-Net's planning would enforce; remove the file first")
 
 
 def read_splits(file: Path) -> Splits | None:

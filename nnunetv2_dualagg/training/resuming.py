@@ -36,7 +36,7 @@ def check_checkpoints(fold: Path) -> int:
         if is_whole(file):
             epoch = load_checkpoint(file).get("current_epoch")
             if not isinstance(epoch, int):
-                raise UserError(f"{file} does not tell its epoch; expected a checkpoint of nnU-Net")
+                raise UserError(f"{file} does not contain its epoch; expected a checkpoint of nnU-Net")
             return epoch
         aside = file.with_name(file.name + DAMAGED)
         file.replace(aside)

@@ -47,7 +47,7 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
         OSError: it cannot be read.
     """
     if not is_whole(file):
-        raise UserError(f"{file} is damaged or no checkpoint; expected a whole file of nnU-Net's training")
+        raise UserError(f"{file} is damaged or not a checkpoint; expected a complete file of nnU-Net's training")
     try:
         with torch.serialization.safe_globals(SAFE_GLOBALS):
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)

@@ -163,14 +163,14 @@ def _refuse_inputs(target: Path, inputs: Iterable[Path | str]) -> None:
     real = os.path.realpath(target)
     for path in inputs:
         if os.path.realpath(path) == real or os.path.realpath(path).startswith(os.path.join(real, "")):
-            raise UserError(f"{target} is or holds {path}, which is read; choose another place to write to")
+            raise UserError(f"{target} is or contains {path}, which is an input; choose another place to write to")
 
 
 def _refuse_foreign(target: Path, made_by: str) -> None:
     if not os.path.lexists(target):
         return
     if target.is_symlink() or not target.is_dir():
-        raise UserError(f"{target} is no folder, so it is not replaced; choose another place or remove it first")
+        raise UserError(f"{target} is not a folder, so it is not replaced; choose another place or remove it first")
     if not (target / MARK).is_file() and any(target.iterdir()):
         raise UserError(
             f"{target} was not made by nnUNetv2_dualagg {made_by} (it has no {MARK}), so it is not replaced; "

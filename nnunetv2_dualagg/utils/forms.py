@@ -140,7 +140,7 @@ class Plans(Form):
             seen = [name]
             while (parent := self.configurations[seen[-1]].inherits_from) is not None:
                 if parent not in self.configurations:
-                    raise ValueError(f"configuration {seen[-1]} inherits from {parent}, which is not there")
+                    raise ValueError(f"configuration {seen[-1]} inherits from {parent}, which does not exist")
                 if parent in seen:
                     raise ValueError(f"configuration {name} inherits from itself")
                 seen.append(parent)

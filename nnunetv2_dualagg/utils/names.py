@@ -56,4 +56,4 @@ def check_plans_name(text: str) -> None:
     """
     check_name(text, "the plans' name")
     if text in _RESERVED:
-        raise UserError(f"the plans' name is {text}, as nnU-Net calls another of its files; choose another one")
+        raise UserError(f"the plans' name is {text}, which nnU-Net uses for another file; choose another one")

@@ -57,7 +57,7 @@ def dataset_name(dataset: int | str) -> str:
     if not found:
         raise UserError(f"there is no dataset {dataset} in the folders of nnU-Net ({_folders()})")
     if len(found) > 1:
-        raise UserError(f"dataset number {dataset} is ambiguous: {', '.join(found)}; expected one dataset a number")
+        raise UserError(f"dataset number {dataset} is ambiguous: {', '.join(found)}; expected one dataset per number")
     return found[0]
 
 

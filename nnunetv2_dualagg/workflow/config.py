@@ -60,7 +60,7 @@ Numbers = Annotated[list[NonNegativeInt], AfterValidator(_distinct)]
 
 def _is_name(text: str) -> str:
     if not is_name(text):
-        raise ValueError("is no name; expected letters, digits and . + - _ only, and neither '..' nor '__'")
+        raise ValueError("is not a valid name; expected letters, digits and . + - _ only, and neither '..' nor '__'")
     return text
 
 

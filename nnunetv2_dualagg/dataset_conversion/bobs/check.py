@@ -95,7 +95,9 @@ def parse_labels(items: Sequence[str]) -> dict[int, int]:
         if not value.isdecimal() or word not in WORDS:
             raise UserError(f"-labels {item} is not understood; expected VALUE=WORD, with one of {', '.join(WORDS)}")
         if int(value) in TISSUE_OF:
-            raise UserError(f"-labels {item}: {value} is {NAMES[int(value)]}; expected a label that is not known")
+            raise UserError(
+                f"-labels {item}: {value} is {NAMES[int(value)]}; expected a label that is not in the table"
+            )
         more[int(value)] = WORDS[word]
     return more
 
@@ -107,8 +109,8 @@ def _tissues(voxels: np.ndarray, volume: Volume, table: Mapping[int, int]) -> np
         found = ", ".join(f"{v:g} ({name_of(v)}, {n} voxels)" for v, n in zip(values[:8], numbers[:8], strict=True))
         more = ", ..." if len(values) > 8 else ""
         raise UserError(
-            f"{volume.path} holds the labels {found}{more}; expected FreeSurfer's labels as docs/bobs.md lists them, "
-            f"or what to take them for, such as -labels {values[0]:g}=CSF"
+            f"{volume.path} holds the labels {found}{more}; expected FreeSurfer's labels as listed in docs/bobs.md, "
+            f"or the tissue to use, such as -labels {values[0]:g}=CSF"
         )
     for tissue, name in ((CSF, "CSF"), (GM, "grey matter"), (WM, "white matter")):
         if not (tissues == tissue).any():

@@ -83,7 +83,7 @@ def _check_room(wanted: Sequence[RemoteFile], output: Path) -> None:
     needed = sum(file.size for file in wanted if not _is_there(file, output))
     free = shutil.disk_usage(output).free
     if needed > free:
-        raise UserError(f"{output} has {_size(free)} free; expected {_size(needed)} for what is to come")
+        raise UserError(f"{output} has {_size(free)} free; expected {_size(needed)} for the download")
 
 
 def _fetch(wanted: Sequence[RemoteFile], output: Path, url: str, retries: int) -> None:
@@ -127,11 +127,11 @@ class _Downloader:
                 for chunk in response.iter_content(_CHUNK):
                     received += len(chunk)
                     if received > file.size:
-                        raise ValueError(f"more than {file.size} bytes came")
+                        raise ValueError(f"received more than {file.size} bytes")
                     target.write(chunk)
                     self.bar.update(len(chunk))
             if received < file.size:
-                raise ValueError(f"{received} bytes came; expected {file.size}")
+                raise ValueError(f"received {received} bytes; expected {file.size}")
         except (ValueError, requests.RequestException):
             self.bar.update(-min(received, file.size))
             raise
@@ -146,9 +146,9 @@ def _telling(url: str, file: RemoteFile, output: Path, attempts: int) -> Iterato
         yield
     except (requests.ConnectionError, requests.Timeout) as error:
         raise UserError(
-            f"{url}{file.path} cannot be fetched ({_reason(error)}); expected a connection to the internet. What has "
-            f"come stays: type the same command again. By hand: fetch {url}{ARCHIVE} on another computer, unzip it "
-            f"into {output}, and go on with convert_bobs"
+            f"{url}{file.path} cannot be fetched ({_reason(error)}); expected a connection to the internet. What "
+            f"has arrived is kept: type the same command again. By hand: download {url}{ARCHIVE} on another computer, "
+            f"unzip it into {output}, and continue with convert_bobs"
         ) from error
     except requests.RequestException as error:
         raise UserError(
@@ -156,7 +156,7 @@ def _telling(url: str, file: RemoteFile, output: Path, attempts: int) -> Iterato
         ) from error
     except ValueError as error:
         raise UserError(
-            f"{url}{file.path} is not the file that it should be, tried {attempts} times ({_reason(error)}); "
+            f"{url}{file.path} is not the expected file, tried {attempts} times ({_reason(error)}); "
             f"nothing of it was kept"
         ) from error
 

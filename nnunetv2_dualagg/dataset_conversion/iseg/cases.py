@@ -63,11 +63,13 @@ def read_data_set(
     subjects, problems = find_subjects(folders)
     year_from = "given"
     if year is None:
-        year, year_from = year_of(subjects, folders), "told by names or numbers"
+        year, year_from = year_of(subjects, folders), "recognised from names or numbers"
     if year is None:
         year, year_from = _year_of_labels(subjects), "guessed from the label values"
     if year is None:
-        raise UserError(f"{folders[0]}: no name, subject number or label tells the year; give -year 2017 or 2019")
+        raise UserError(
+            f"{folders[0]}: the year cannot be recognised from names, numbers or labels; give -year 2017 or 2019"
+        )
     cases = []
     for subject in subjects:
         subject_split = split or split_of(subject, year)
@@ -77,7 +79,7 @@ def read_data_set(
             continue
         if not split and subject_split != "training" and _is_for_training(subject, year):
             problems.append(
-                f"{subject.files['label']} lies in a {subject_split} folder; expected subject {subject.number} "
+                f"{subject.files['label']} is in a {subject_split} folder; expected subject {subject.number} "
                 f"in iSeg-{year}'s training set (or else give -split)"
             )
         kinds = (*modalities, "label") if subject_split == "training" else modalities

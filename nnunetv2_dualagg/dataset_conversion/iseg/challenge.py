@@ -102,7 +102,7 @@ def read_sites(file: Path | str) -> dict[int, str]:
         with open(regular_file(file), newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.reader(stream, skipinitialspace=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file} is no text ({error}); expected CSV with the columns subject,site") from error
+        raise UserError(f"{file} is not text ({error}); expected CSV with the columns subject,site") from error
     if not rows or not {"subject", "site"} <= set(rows[0]):
         raise UserError(f"{file} has the columns {','.join(rows[0]) if rows else ''}; expected subject,site")
     sites: dict[int, str] = {}

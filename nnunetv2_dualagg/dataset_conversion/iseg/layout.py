@@ -105,7 +105,7 @@ def _add(subject: Subject, path: Path, kind: str, split: str | None) -> Iterator
     if first != path:
         yield f"{path} is a second {_KINDS[kind]} of subject {subject.number}, after {first}; expected one"
     elif split and split != (subject.folder_split or split):
-        yield f"{path} lies in a {split} folder but subject {subject.number}'s other files in {subject.folder_split}"
+        yield f"{path} is in a {split} folder but subject {subject.number}'s other files in {subject.folder_split}"
     subject.folder_split = subject.folder_split or split
 
 

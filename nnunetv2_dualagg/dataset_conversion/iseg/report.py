@@ -125,7 +125,7 @@ def _remarks(data: DataSet, findings: Sequence[Finding]) -> Iterator[str]:
         found = {case.subject.number for case in data.cases if case.split == split}
         known = set(known_subjects(data.year, split))
         if found and known - found:
-            yield f"iSeg-{data.year}'s {split} subjects {number_ranges(sorted(known - found))} are not there"
+            yield f"iSeg-{data.year}'s {split} subjects {number_ranges(sorted(known - found))} are missing"
         if known and found - known:
             yield f"iSeg-{data.year} has no {split} subjects {number_ranges(sorted(found - known))}"
     codings = {finding.coding for finding in findings if finding.coding}
@@ -133,7 +133,7 @@ def _remarks(data: DataSet, findings: Sequence[Finding]) -> Iterator[str]:
         yield f"the labels hold {', '.join(map(str, CODINGS[coding]))} as iSeg-{coding}'s, not as iSeg-{data.year}'s"
     for finding in findings:
         if finding.overlap is not None and finding.overlap < _LOW_OVERLAP:
-            yield f"{finding.volume.path} covers the brain of the first image badly (Dice {finding.overlap:.2f})"
+            yield f"{finding.volume.path} does not cover the brain of the first image well (Dice {finding.overlap:.2f})"
         if finding.volume.spacing_assumed:
             yield f"{finding.volume.path} states no plausible spacing; 1 mm is assumed"
     yield from _swapped(findings)

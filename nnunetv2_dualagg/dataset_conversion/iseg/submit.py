@@ -82,7 +82,9 @@ def _subjects_and_values(
     year = year or told
     if year is None:
         if values is None or split is not None:
-            raise UserError(f"{folders[0]}: neither names nor subject numbers tell the year; give -year 2017 or 2019")
+            raise UserError(
+                f"{folders[0]}: the year cannot be recognised from names or numbers; give -year 2017 or 2019"
+            )
     elif values is None:
         values = CODINGS[year]
     if len(set(values)) != len(TISSUES) or not all(0 <= value <= 255 for value in values):
@@ -101,7 +103,7 @@ def _subjects_and_values(
 
 def _find_predictions(folder: Path) -> dict[int, Path]:
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder; expected the one that nnU-Net has predicted into")
+        raise UserError(f"{folder} is not a folder; expected the folder of nnU-Net's predictions")
     files: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         if name := _PREDICTION.fullmatch(path.name):
@@ -121,7 +123,7 @@ def _label_pair(subject: Subject, prediction: Path, values: Sequence[int]) -> tu
         raise UserError(f"{prediction} has shape {volume.shape}; expected {t1.shape} as {t1.path}")
     if volume.axis_codes != AXIS_CODES:
         found, expected = ("".join(codes) for codes in (volume.axis_codes, AXIS_CODES))
-        raise UserError(f"{prediction} has orientation {found}; expected {expected}, as nnU-Net got the images")
+        raise UserError(f"{prediction} has orientation {found}; expected {expected}, as in the images that nnU-Net got")
     voxels = volume.read()
     labels, counts = recode(voxels, tuple(TISSUES.values()), values)
     if sum(counts) != voxels.size:
