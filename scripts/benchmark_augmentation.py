@@ -117,7 +117,7 @@ def print_epoch_times(dataset: str, configuration: str, names: list[str], epochs
     for name, measured in times.items():
         shown = ", ".join(f"{seconds:.1f}" for seconds in measured)
         tqdm.write(
-            f"{name}: median {median(measured):.1f} s an epoch ({shown}), ratio {median(measured) / baseline:.3f}"
+            f"{name}: median {median(measured):.1f} s per epoch ({shown}), ratio {median(measured) / baseline:.3f}"
         )
 
 

@@ -1,6 +1,6 @@
 """Train, test and pack the model that comes with the package, from maps of tissues alone.
 
-Types nnU-Net's commands and ours one after the other; interrupt it when you like, it goes on where it stopped:
+Runs nnU-Net's commands and ours one after the other. If it is interrupted, it resumes where it stopped:
 
     python scripts/train_shipped_model.py -maps TISSUE_MAPS -o WORK_DIR
 

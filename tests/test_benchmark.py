@@ -193,5 +193,5 @@ def test_whole_volume_is_covered_by_nnunets_windows():
     windows = []
     inference.network.register_forward_hook(lambda module, inputs, output: windows.append(inputs[0].shape))
     assert inference.predict_volume().shape == (4, 12, 12, 12)
-    assert windows == [(1, 2, 8, 8, 8)] * 8  # two half-overlapping windows an axis
+    assert windows == [(1, 2, 8, 8, 8)] * 8  # two half-overlapping windows per axis
     assert inference.predict_patch().shape == (1, 4, 8, 8, 8)

@@ -206,7 +206,7 @@ def _per_stage(name: str, value: Any, n: int) -> tuple[Any, ...]:
 
 
 def _encoder_convs(n_stages: int, n_conv_per_stage: Any, n_blocks_per_stage: Any) -> tuple[int, ...]:
-    """Convolutions a stage as the encoder counts them; a residual block has two, and the stem comes on top."""
+    """Convolutions per stage as the encoder counts them; a residual block has two, and the stem comes on top."""
     if (n_conv_per_stage is None) == (n_blocks_per_stage is None):
         raise ValueError("give either n_conv_per_stage or n_blocks_per_stage")
     if n_conv_per_stage is not None:

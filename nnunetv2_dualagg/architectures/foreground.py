@@ -1,10 +1,10 @@
-"""What is known of the background: the image is 0 there.
+"""Using what is known about the background: the image is 0 there.
 
 nnU-Net standardises inside the mask of the brain, which puts the background at 0, the mean of the brain. A network then
 has to guess from the texture around a voxel whether it sees background or tissue of average intensity. One more input
 channel tells it (as in Futrega et al., "Optimized U-Net for Brain Tumor Segmentation", BraTS 2021). Where a window
-holds no brain at all, the channel cannot help, because instance normalisation turns a constant map into whatever it
-likes; there, and in holes, a rule on the logits says what the training data says without exception.
+holds no brain at all, the channel cannot help: all maps are constant, and instance normalisation makes the output
+arbitrary. There, and in holes, a rule on the logits applies what the training data shows without exception.
 """
 
 from typing import cast

@@ -75,7 +75,7 @@ class LayerFactory:
 class PreActivation(nn.Sequential):
     """Normalisation, activation and (where the plans ask for it) dropout.
 
-    On a CPU, instance normalisation runs as the group normalisation that it is (one group a channel). PyTorch's own
+    On a CPU, instance normalisation runs as the group normalisation that it is (one group per channel). PyTorch's own
     instance norm returns a view there, and the in-place activation behind it makes autograd copy whole maps, which
     takes longer than the normalisation itself. On other devices autocast would turn group norm to float32.
     """

@@ -44,7 +44,7 @@ class Setting:
 
     @property
     def downsampling(self) -> tuple[int, ...]:
-        """Product of all strides, an axis; the patch size has to be a multiple of it."""
+        """Product of all strides, per axis; the patch size has to be a multiple of it."""
         return tuple(int(torch.tensor(axis).prod()) for axis in zip(*self.strides, strict=True))
 
     def with_sizes(self, **sizes: Any) -> "Setting":

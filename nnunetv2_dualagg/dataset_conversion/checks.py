@@ -1,4 +1,4 @@
-"""What the images of every data set must be, whatever they show."""
+"""Checks of the images of every data set, whatever they show."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What ``dataset.json`` says of a converted dataset, and adding one dataset's words to another's."""
+"""What ``dataset.json`` says about a converted dataset, and how the entries of two datasets are merged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,4 +1,4 @@
-"""An iSeg-2019-like data set that anybody may have, for trying the pipeline where the iSeg data are not at hand.
+"""An iSeg-2019-like data set that anybody may have, for trying the pipeline without the iSeg data.
 
 It is real *adult* anatomy, infant-sized, with synthetic isointense contrast. It shows that the pipeline works and how
 methods behave when the site changes. It never shows how well infants are segmented.

@@ -1,7 +1,7 @@
 """All steps on the phantom: nnU-Net's default against the dual aggregation network, after a short training.
 
 The demo runs the commands that a user would run, one after the other, and shows them. A step whose result is there
-already is skipped, so an interrupted demo goes on where it stopped.
+already is skipped, so an interrupted demo resumes where it stopped.
 """
 
 from pathlib import Path

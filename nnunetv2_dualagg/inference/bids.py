@@ -1,4 +1,4 @@
-"""BIDS: infants of a data set, and the derivative that their segmentations make up."""
+"""BIDS: the infants of a data set, and the derivative that holds their segmentations."""
 
 import json
 import os

@@ -55,7 +55,7 @@ def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) ->
 
 
 def _or_list(items: dict[str, Any]) -> dict[str, Any]:
-    """One value for all stages, or one a stage."""
+    """One value for all stages, or one per stage."""
     return {"anyOf": [items, _list(items, 1)]}
 
 

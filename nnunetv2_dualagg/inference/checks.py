@@ -1,4 +1,4 @@
-"""Warnings that catch accidents: images that are exchanged, flipped or the same, and results that no infant has."""
+"""Warnings that catch accidents: images that are exchanged, flipped or the same, and implausible results."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""What is written for each infant: segmentation, volumes, preview, and last a record of how they came about."""
+"""What is written for each infant: segmentation, volumes, preview, and finally a record of how they were made."""
 
 import csv
 import json

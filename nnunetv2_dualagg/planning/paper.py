@@ -11,8 +11,8 @@ def paper_configuration(network_class_name: str) -> dict[str, Any]:
 
     The paper says no more about the network than patch, batch, kernels and dilations. The rest is that of the code
     it builds on (Wang et al., "Non-local U-Nets for Biomedical Image Segmentation", AAAI 2020): three stages of 32,
-    64 and 128 channels, a residual block each, added skip connections, batch normalisation and ReLU6, attention on the
-    way up to 16x16x16. All options are spelt out, to be read and changed in the plans file.
+    64 and 128 channels, one residual block per stage, added skip connections, batch normalisation and ReLU6, attention
+    on the way up to 16x16x16. All options are spelt out, to be read and changed in the plans file.
 
     Args:
         network_class_name: dotted path of the network.
@@ -29,7 +29,7 @@ def paper_configuration(network_class_name: str) -> dict[str, Any]:
                 "conv_op": "torch.nn.modules.conv.Conv3d",
                 "kernel_sizes": [[3, 3, 3], [3, 3, 3], [3, 3, 3]],
                 "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
-                # The stem is one convolution: a whole residual block follows it, then a DCP block a stage.
+                # The stem is one convolution: a whole residual block follows it, then one DCP block per stage.
                 "n_conv_per_stage": [3, 1, 1],
                 "n_conv_per_stage_decoder": [2, 2],
                 "conv_bias": True,

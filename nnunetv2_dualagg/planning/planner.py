@@ -42,7 +42,7 @@ _DATA_SETTINGS = (
 class DualAggPlanner(ExperimentPlanner):
     """nnU-Net's planner with :class:`DualAggUNet` as its network, and the configuration ``3d_paper``.
 
-    Topology, features and convolutions a stage are those of nnU-Net's PlainConvUNet. Patch and batch size follow from
+    Topology, features and convolutions per stage are those of nnU-Net's PlainConvUNet. Patch and batch size follow from
     nnU-Net's own reference values, 560e6 (3-D) and 85e6 (2-D) values that convolutions put out, at 8 GB. They were set
     with PlainConvUNet, and they mean the same memory here: per value counted, autograd saves 1.97 values in
     PlainConvUNet, 1.95 in ResidualEncoderUNet, 1.91 to 1.99 in DualAggUNet and at most 2.12 for 2-D maps of 256x256 or

@@ -34,7 +34,7 @@ def add_reduced_configuration(
         plans_file: plans of PlainConvUNet, ResidualEncoderUNet or DualAggUNet, in nnUNet_preprocessed.
         name: of the new configuration, such as ``3d_small``.
         patch_size: voxels z, y, x.
-        batch_size: patches a batch.
+        batch_size: patches per batch.
         features_per_stage: channels of each stage; its length is the number of stages, at least the 3 that nnU-Net's
             deep supervision needs.
 

@@ -18,7 +18,7 @@ def random_tissue_fractions(
 ) -> NDArray[np.float32]:
     """Deform an anatomy at random, shrink it to infant size and sample it on a grid of voxels.
 
-    The map from the infant's brain to the adult's is a rotation (standard deviation 4 degrees), a scaling an axis
+    The map from the infant's brain to the adult's is a rotation (standard deviation 4 degrees), a scaling per axis
     (3 %) about ``INFANT_SCALE`` and a free-form deformation by cubic B-splines: 3 mm with knots every 40 mm plus
     1.5 mm with knots every 12 mm. It does not depend on the grid.
 
@@ -83,5 +83,5 @@ def smooth_field(
         inside = np.clip(axis, -FIELD_OF_VIEW / 2, FIELD_OF_VIEW / 2)
         basis = BSpline.design_matrix(inside, positions, 3).toarray()
         field = np.tensordot(field, basis, axes=(0, 1))  # one axis of knots goes, one of voxels comes, at the end
-    # The mean over positions of the sum of squares of the cubic B-splines is 151/315 an axis.
+    # The mean over positions of the sum of squares of the cubic B-splines is 151/315 per axis.
     return (field / (151 / 315) ** 1.5).astype(np.float32)

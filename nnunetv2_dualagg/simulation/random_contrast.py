@@ -1,4 +1,4 @@
-"""Images of no scanner in particular: random contrast, field, resolution and noise from a map of tissues.
+"""Images of an imaginary scanner: random contrast, field, resolution and noise from a map of tissues.
 
 A network that has seen tissues in every contrast learns their shape and place instead of the contrast of one scanner
 (Billot et al., "SynthSeg: Segmentation of brain MRI scans of any contrast and resolution without retraining", Medical
@@ -108,7 +108,7 @@ def _maturity(labels: NDArray, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def smooth_noise(shape: tuple[int, ...], rng: np.random.Generator, knots: int) -> NDArray[np.float32]:
-    """Random numbers at ``knots`` positions an axis, with splines between them; deviation 1."""
+    """Random numbers at ``knots`` positions per axis, with splines between them; SD 1."""
     field = _zoom(rng.standard_normal([knots] * len(shape), np.float32), shape)
     return field / max(float(field.std()), 1e-6)
 

@@ -1,4 +1,4 @@
-"""Training with what is known of the background, for our network and for nnU-Net's own."""
+"""Training with what is known about the background, for our network and for nnU-Net's own."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from nnunetv2_dualagg.trainers.background_of_data import measure_background
 
 
 class KnownBackgroundMixin(nnUNetTrainer):
-    """Measures on the training data what is known of the background, and records it in the network.
+    """Measures on the training data what is known about the background, and records it in the network.
 
     Mix it in front of a trainer of nnU-Net whose network may hold a :class:`KnownBackground`.
     """
@@ -40,7 +40,7 @@ class KnownBackgroundMixin(nnUNetTrainer):
 class nnUNetTrainerForeground(KnownBackgroundMixin, nnUNetTrainer):
     """nnU-Net's own network and training with the foreground channel and the known background.
 
-    It tells what of our network's result is theirs.
+    It shows how much of our network's result is due to them.
     """
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""Can these weights start this training? One sentence in place of nnU-Net's assertion, which prints a whole tensor.
+"""Check of pretrained weights: one sentence instead of nnU-Net's assertion, which prints a whole tensor.
 
-nnU-Net loads ``-pretrained_weights`` between ``initialize`` and the first epoch and does not tell the trainer from
-where, so the name of the file is read from the command line.
+nnU-Net loads ``-pretrained_weights`` between ``initialize`` and the first epoch and does not tell the trainer which
+file it is, so the name of the file is read from the command line.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Training on images that are drawn from the labels: for a model that has to do with scanners nobody has seen."""
+"""Training on images that are drawn from the labels: for a model that has to cope with unknown scanners."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""All that is replaced inside nnU-Net, for a while, because it offers no entry point there: for seeded training.
+"""Everything that is temporarily replaced inside nnU-Net for seeded training, because it has no entry point for that.
 
 nnU-Net draws its batches in the order in which its workers happen to be ready, times two algorithms of its blur and
 keeps the faster, and starts a process for each GPU, which nothing seeds. Before something is replaced, its arguments

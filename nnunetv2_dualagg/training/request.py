@@ -1,4 +1,4 @@
-"""Is there what a training is asked for? Before nnU-Net makes folders, or trains something else."""
+"""Check that what a training asks for exists, before nnU-Net makes folders or trains something else."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ NNUNET_FOLDS = 5
 
 
 def check_request(dataset: str, configuration: str, fold: str, trainer: str, plans: str) -> None:
-    """Look whether a training can be what was asked for.
+    """Check that a training is possible as requested.
 
     Args:
         dataset: the full name.
@@ -25,7 +25,7 @@ def check_request(dataset: str, configuration: str, fold: str, trainer: str, pla
         plans: the name of plans.
 
     Raises:
-        UserError: one of them is not there, or the plans name a layer that is none.
+        UserError: one of them does not exist, or the plans name something that is not a layer.
     """
     for what, name in (("the configuration", configuration), ("the trainer", trainer), ("the plans' name", plans)):
         check_name(name, what)
@@ -44,7 +44,7 @@ def check_request(dataset: str, configuration: str, fold: str, trainer: str, pla
 
 
 def _check_fold(folder: Path, fold: str) -> None:
-    """nnU-Net trains a fold that no split has, too: on a random part of the cases."""
+    """nnU-Net would also train a fold that no split has, on a random part of the cases."""
     splits = folder / "splits_final.json"
     number = len(read_json(splits, Splits)) if splits.is_file() else NNUNET_FOLDS
     if fold != "all" and fold not in map(str, range(number)):

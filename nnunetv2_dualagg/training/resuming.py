@@ -1,4 +1,4 @@
-"""What makes a training that was killed safe to start again with nnU-Net's ``--c``."""
+"""Making it safe to resume a killed training with nnU-Net's ``--c``."""
 
 import errno
 import sys

@@ -1,4 +1,4 @@
-"""Boxes around what a mask marks."""
+"""Bounding boxes of masks."""
 
 import numpy as np
 from scipy import ndimage

@@ -1,4 +1,4 @@
-"""Checkpoints of nnU-Net, read without running what a stranger may have put into them.
+"""Checkpoints of nnU-Net, read without running code that a stranger may have put into them.
 
 A checkpoint is a pickle, and a pickle can call any function. nnU-Net loads it as such. What nnU-Net itself writes is
 tensors, numbers, text and NumPy scalars: that much PyTorch reads safely (``weights_only``), once it is told of NumPy's

@@ -1,4 +1,4 @@
-"""Colours that are told apart with every common colour blindness (Okabe and Ito, "Color Universal Design", 2008)."""
+"""Colours that are distinct with every common colour blindness (Okabe and Ito, "Color Universal Design", 2008)."""
 
 from collections.abc import Iterable
 

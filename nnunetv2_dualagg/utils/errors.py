@@ -1,11 +1,11 @@
-"""The one exception that stands for a mistake of the user, not of the program, and the hint for a missing package."""
+"""The exception for a mistake of the user, not of the program, and the hint for a missing package."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """Bad input, told in one sentence: the file, what was found and what was expected.
+    """Bad input, described in one sentence: the file, what was found and what was expected.
 
     The command line prints it without a traceback and exits with code 1.
     """
@@ -30,7 +30,7 @@ def explained(where: str) -> Iterator[None]:
         where: which file, and what cannot be done with it.
 
     Raises:
-        UserError: in place of any exception but those that are told already.
+        UserError: in place of any exception except those that the command line turns into a sentence anyway.
     """
     try:
         yield

@@ -1,8 +1,8 @@
-"""Writing files and folders that are either complete or absent, and never in the place of somebody else's.
+"""Writing files and folders that are either complete or absent, and that never replace somebody else's.
 
-What is being written lies in a hidden workplace beside its target until it is complete. A workplace is locked by the
-process that uses it. The lock ends with the process, so that workplaces of killed processes are known, and removed by
-the next command that writes there.
+What is being written is in a hidden workplace beside its target until it is complete. A workplace is locked by the
+process that uses it. The lock ends with the process, so workplaces of killed processes can be recognised, and the next
+command that writes there removes them.
 """
 
 import json

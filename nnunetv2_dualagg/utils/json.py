@@ -1,4 +1,4 @@
-"""Reading JSON files: the one place where what a stranger wrote becomes data of a known form."""
+"""Reading JSON files: the one place where foreign text becomes data of a known form."""
 
 import json
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Types of command line options that know their ranges; argparse puts the option's name before their sentences."""
+"""Types of command line options that check their ranges; argparse puts the option's name before their messages."""
 
 import math
 from argparse import ArgumentTypeError

@@ -1,4 +1,4 @@
-"""What the user asks for in ``config.yaml``: its only check, whoever reads it."""
+"""What ``config.yaml`` may contain. It is checked here and nowhere else."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

@@ -1,4 +1,7 @@
-"""Files and commands of all the workflow's jobs. The Snakefile asks here, and only says how they hang together."""
+"""Files and commands of all the workflow's jobs.
+
+The Snakefile takes them from here and only says how the jobs depend on each other.
+"""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Writing the workflow's files, and handing them to Snakemake."""
+"""Writing the workflow's files and starting Snakemake."""
 
 import importlib.util
 import subprocess

@@ -1,27 +1,26 @@
-"""Which voxels that nobody has labelled are unknown, and which are background.
+"""Which unlabelled voxels are unknown, and which are background.
 
-BOBs labels the ventricles, but not the CSF around the brain: it has the value 0, as skull and air have. To take it for
-background would teach that sulci are empty; to take it for CSF would need a border to the skull, which nobody has
-drawn. So these voxels get nnU-Net's ignore label. Which voxels are they? BOBs has no brain mask either, and the labels
-are all there is, so the mask is made of them:
+BOBs labels the ventricles, but not the CSF around the brain: that has the value 0, like skull and air. Calling it
+background would teach that sulci are empty; calling it CSF would need a border to the skull, which nobody has drawn. So
+these voxels get nnU-Net's ignore label. BOBs has no brain mask to find them with, so the mask is made from the labels:
 
 1. All labelled structures, cerebellum and brain stem included, are closed: what lies in a gap up to twice ``CLOSING``
    wide is inside. That is more than sulci and the fissure between the hemispheres take, and most of the Sylvian
    fissure, which is wide in infants.
-2. The closed shape is made larger by ``RIM``: over the crowns of the gyri there is CSF too. Without a rim the image
-   would end exactly where grey matter does, and a network would learn to look for the image's end. More of a rim would
-   take in bone: the brain is 1 to 5 mm away from it, depending on age and place.
-3. A voxel inside without a label belongs to the labelled voxel that is nearest. If that is of the cerebellum or the
-   brain stem, it goes with them: iSeg's images have neither, and background is right where the image is empty.
+2. The closed shape is dilated by ``RIM``: over the crowns of the gyri there is CSF too. Without a rim the image would
+   end exactly where grey matter does, and a network would learn to look for the edge of the image. A wider rim would
+   include bone: the brain is 1 to 5 mm away from it, depending on age and place.
+3. An unlabelled voxel inside belongs to the nearest labelled voxel. If that is of the cerebellum or the brain stem, it
+   is removed with them: iSeg's images have neither, and background is right where the image is empty.
 4. The others are ignored. What is labelled as a tissue keeps it. All the rest is background: the image is 0 there, as
    it is in iSeg.
 
-With the head kept (``HEAD_RIM``), nothing is made empty, and CSF reaches further out than the rim. So all unlabelled
-voxels within 10 mm of any labelled one are ignored, those around cerebellum and brain stem among them; bone is among
-them too, which does no harm. Beyond, it is skin, bone, face or air, and surely background. So are cerebellum and brain
-stem themselves: they are known to be no tissue of the cerebrum.
+With the head kept (``HEAD_RIM``), nothing is set to 0, and CSF reaches further out than the rim. So all unlabelled
+voxels within 10 mm of any labelled one are ignored, including those around cerebellum and brain stem; some of them are
+bone, which does no harm. Farther out there is only skin, bone, face or air, so it is background. So are cerebellum and brain
+stem themselves: they are not tissues of the cerebrum.
 
-An ignored voxel may be CSF or background, but it is no grey and no white matter: those are labelled.
+An ignored voxel may be CSF or background, but not grey or white matter: all of that is labelled.
 """
 
 from collections.abc import Sequence

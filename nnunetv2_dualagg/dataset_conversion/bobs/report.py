@@ -1,4 +1,4 @@
-"""What ``convert_bobs --check`` tells of BOBs folders, without writing anything."""
+"""What ``convert_bobs --check`` reports about BOBs folders, without writing anything."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

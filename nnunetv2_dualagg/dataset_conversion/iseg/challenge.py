@@ -1,6 +1,6 @@
-"""What is known of the iSeg-2017 and iSeg-2019 challenges: numbers, splits, sites and label values.
+"""What is known about the iSeg-2017 and iSeg-2019 challenges: numbers, splits, sites and label values.
 
-``docs/iseg.md`` tells where each fact comes from and which ones are inferred.
+``docs/iseg.md`` says where each fact comes from and which ones are inferred.
 """
 
 import csv

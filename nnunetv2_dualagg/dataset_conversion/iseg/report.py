@@ -1,4 +1,4 @@
-"""What ``convert_iseg --check`` tells of iSeg folders, without writing anything."""
+"""What ``convert_iseg --check`` reports about iSeg folders, without writing anything."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,7 @@
 """Metrics of agreement between two binary masks on the same grid.
 
 Surfaces and distances are MONAI's, which agreed with a brute-force search on every shape that was tried;
-``docs/compare.md`` tells how the libraries were chosen.
+``docs/compare.md`` says how the library was chosen.
 """
 
 from collections.abc import Sequence

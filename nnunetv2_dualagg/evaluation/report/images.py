@@ -1,4 +1,4 @@
-"""The images below the segmentations, read for the cases that are shown."""
+"""The images behind the segmentations, read for the cases that are shown."""
 
 from collections.abc import Mapping, Sequence
 
