@@ -17,8 +17,8 @@ these voxels get nnU-Net's ignore label. BOBs has no brain mask to find them wit
 
 With the head kept (``HEAD_RIM``), nothing is set to 0, and CSF reaches further out than the rim. So all unlabelled
 voxels within 10 mm of any labelled one are ignored, including those around cerebellum and brain stem; some of them are
-bone, which does no harm. Farther out there is only skin, bone, face or air, so it is background. So are cerebellum and brain
-stem themselves: they are not tissues of the cerebrum.
+bone, which does no harm. Farther out there is only skin, bone, face or air, so it is background. So are cerebellum and
+brain stem themselves: they are not tissues of the cerebrum.
 
 An ignored voxel may be CSF or background, but not grey or white matter: all of that is labelled.
 """
