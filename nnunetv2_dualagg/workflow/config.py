@@ -5,8 +5,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveInt,
@@ -20,7 +18,7 @@ from nnunetv2_dualagg.utils.faults import sentence
 from nnunetv2_dualagg.utils.files import regular_file
 from nnunetv2_dualagg.utils.forms import Splits
 from nnunetv2_dualagg.utils.json import read_json
-from nnunetv2_dualagg.utils.names import is_dataset, is_name
+from nnunetv2_dualagg.workflow.data_options import Dataset, Name, Options
 
 Plans = Literal[
     "nnUNetPlans",
@@ -39,9 +37,6 @@ PLANNERS: dict[str, str] = {
 }
 """Plans -> the command that writes them; the dataset's number comes behind it."""
 
-SOURCES = ("phantom", "iseg", "bobs", "raw")
-CONVERTED = ("iseg", "bobs")
-"""Sources that are converted, alone or together."""
 SPLITS = ("default", "by-subject", "loso")
 CASCADE = "3d_cascade_fullres"
 DEFAULT_FOLDS = 5
@@ -58,23 +53,7 @@ def _distinct(numbers: list[int]) -> list[int]:
 Numbers = Annotated[list[NonNegativeInt], AfterValidator(_distinct)]
 
 
-def _is_name(text: str) -> str:
-    if not is_name(text):
-        raise ValueError("is not a valid name; expected letters, digits and . + - _ only, and neither '..' nor '__'")
-    return text
-
-
-Name = Annotated[str, AfterValidator(_is_name)]
-"""Of what becomes a part of paths and commands."""
-
-
-class _Options(BaseModel):
-    """Options that must have the declared names and types; "2" is no number."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Method(_Options):
+class Method(Options):
     """One way to train: what nnU-Net calls trainer, plans and configuration."""
 
     name: Name
@@ -99,7 +78,7 @@ class Method(_Options):
         return self
 
 
-class Reduced(_Options):
+class Reduced(Options):
     """A small configuration for every plans file that a method uses it with."""
 
     patch_size: list[PositiveInt]
@@ -107,67 +86,7 @@ class Reduced(_Options):
     features_per_stage: list[PositiveInt]
 
 
-class Phantom(_Options):
-    """Options of ``nnUNetv2_dualagg phantom``."""
-
-    num_training: Annotated[int, Field(ge=1, le=10_000)] = 10
-    num_testing: Annotated[int, Field(ge=0, le=10_000)] = 2
-    size: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] | None = None
-    spacing: float | Annotated[list[float], Field(min_length=1, max_length=3)] | None = None
-    seed: NonNegativeInt | None = None
-    file_ending: Literal[".img", ".nii.gz"] | None = None
-    maps: str | None = None
-
-
-class Iseg(_Options):
-    """Options of ``nnUNetv2_dualagg convert_iseg``."""
-
-    folders: Annotated[list[str], Field(min_length=1)]
-    year: Literal[2017, 2019] | None = None
-    sites: str | None = None
-
-
-class Bobs(_Options):
-    """Options of ``nnUNetv2_dualagg convert_bobs``."""
-
-    folders: Annotated[list[str], Field(min_length=1)]
-    ages: list[NonNegativeInt] | None = None
-    keep_head: bool = False
-
-
-class Dataset(_Options):
-    """The data: one of ``phantom``, ``iseg``, ``bobs`` and ``raw``, or ``iseg`` and ``bobs`` together."""
-
-    id: Annotated[int, Field(ge=1, le=999)] | None = None
-    name: Name | None = None
-    phantom: Phantom | None = None
-    iseg: Iseg | None = None
-    bobs: Bobs | None = None
-    raw: str | None = None
-    images: str | Literal[False] | None = None
-    references: str | None = None
-
-    @property
-    def sources(self) -> list[str]:
-        """phantom, raw, or one or both of iseg and bobs."""
-        return [source for source in SOURCES if getattr(self, source) is not None]
-
-    @model_validator(mode="after")
-    def _check(self) -> "Dataset":
-        given = self.sources
-        if len(given) != 1 and given != list(CONVERTED):
-            found = " and ".join(given) or "no source"
-            raise ValueError(f"has {found}; expected one of {', '.join(SOURCES)}, or iseg and bobs")
-        if given == list(CONVERTED) and not self.name:
-            raise ValueError("has iseg and bobs but no name; expected one for the dataset of both, such as Infants")
-        if self.raw is not None and not is_dataset(Path(self.raw).name):
-            raise ValueError(f"has raw = {self.raw}; expected a folder named like Dataset123_Name")
-        if self.raw is None and self.id is None:
-            raise ValueError("lacks id; expected a number of 1 to 999 for the new dataset")
-        return self
-
-
-class Threads(_Options):
+class Threads(Options):
     """Processor cores of each kind of job."""
 
     prepare: PositiveInt = 4
@@ -176,7 +95,7 @@ class Threads(_Options):
     compare: PositiveInt = 4
 
 
-class Config(_Options):
+class Config(Options):
     """``config.yaml``; see the comments in that file for what the keys mean."""
 
     dataset: Dataset
@@ -184,15 +103,15 @@ class Config(_Options):
     folds: Numbers
     seeds: Numbers
     splits: str | list[str] = "default"
-    reduced_configurations: dict[Name, Reduced] = {}
-    ensembles: dict[Name, list[str]] = {}
+    reduced_configurations: dict[Name, Reduced] = Field(default_factory=dict)
+    ensembles: dict[Name, list[str]] = Field(default_factory=dict)
     device: Literal["cuda", "cpu", "mps"] = "cuda"
     augmentation_processes: NonNegativeInt | None = None
     step_size: Annotated[float, Field(gt=0, le=1)] = 0.5
     test_time_augmentation: bool = True
     threads: Threads = Threads()
     benchmark: str | None = None
-    tissues: list[str] = []
+    tissues: list[str] = Field(default_factory=list)
 
     @property
     def methods(self) -> tuple[Method, ...]:

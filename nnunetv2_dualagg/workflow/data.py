@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_dualagg.utils.nnunet_folders import SITES_FILE
-from nnunetv2_dualagg.workflow.config import Bobs, Dataset, Iseg
+from nnunetv2_dualagg.workflow.data_options import Bobs, Dataset, Iseg
 
 
 def _iseg_options(options: Iseg) -> list[Any]:
