@@ -5,8 +5,9 @@ DEVICE ?= cpu
 JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-# a file's tests stay together, since they share what is slow to make; each process has one core
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# a file's tests stay together, since they share what is slow to make; tests/conftest.py has the order of the files;
+# each process has one core
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test coverage slow-test life-cycle lint typecheck docs package matrix clean
 
@@ -44,7 +45,8 @@ docs: $(VENV)/.docs
 package: $(VENV)/.dev
 	BIN="$(CURDIR)/$(BIN)" PYTHON="$(PYTHON)" scripts/try_package.sh
 
-# the fast tests with the lowest and the newest versions allowed, on every interpreter there is; hours of downloads
+# the fast tests with the lowest versions allowed on the oldest interpreter there is, and with the newest on the newest;
+# downloads about 12 GB
 matrix: $(VENV)/.dev
 	BIN="$(CURDIR)/$(BIN)" scripts/test_matrix.sh $(ARGS)
 

@@ -11,7 +11,19 @@ def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the slow tests too")
 
 
+# Files whose tests take long come first: several processes share the files in this order, and none of them should be
+# left alone with a long one in the end.
+LONG = (
+    "test_life_cycle",
+    "test_seeded_training",
+    "test_workflow_run",
+    "test_reliability_kill",
+    "test_inference_segment",
+)
+
+
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
     for item in items:
         if "slow" in item.keywords and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
