@@ -1,15 +1,17 @@
 """Bounding boxes of masks."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
 
-def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
+def bounding_box(mask: np.ndarray, margin: int | Sequence[int] = 0) -> tuple[slice, ...]:
     """The smallest box around a mask.
 
     Args:
         mask: boolean, of any number of axes.
-        margin: voxels to add on each side, as far as the mask's array reaches.
+        margin: voxels to add on each side, one number for all axes or one per axis, as far as the mask's array reaches.
 
     Returns:
         A slice per axis; the whole array if nothing is marked.
@@ -17,7 +19,8 @@ def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
     found = ndimage.find_objects(mask.astype(np.uint8, copy=False))
     if not found:
         return (slice(0, None),) * mask.ndim
+    margins = [margin] * mask.ndim if isinstance(margin, int) else margin
     return tuple(
-        slice(max(0, part.start - margin), min(size, part.stop + margin))
-        for part, size in zip(found[0], mask.shape, strict=True)
+        slice(max(0, part.start - more), min(size, part.stop + more))
+        for part, size, more in zip(found[0], mask.shape, margins, strict=True)
     )

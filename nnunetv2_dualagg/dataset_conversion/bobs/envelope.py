@@ -29,6 +29,7 @@ import numpy as np
 from scipy import ndimage
 
 from nnunetv2_dualagg.dataset_conversion.bobs.labels import BACKGROUND, CSF, GM, IGNORE, INFRATENTORIAL, UNLABELLED, WM
+from nnunetv2_dualagg.utils.boxes import bounding_box
 
 CLOSING = 6.0  # mm
 RIM = 2.0  # mm
@@ -48,7 +49,7 @@ def with_ignored(tissues: np.ndarray, spacing: Sequence[float], keep_head: bool 
     """
     closing, rim = (HEAD_RIM, HEAD_RIM) if keep_head else (CLOSING, RIM)
     labels = np.zeros(tissues.shape, np.uint8)
-    box = _box(tissues != UNLABELLED, [int(np.ceil(closing / mm)) + 2 for mm in spacing])
+    box = bounding_box(tissues != UNLABELLED, [int(np.ceil(closing / mm)) + 2 for mm in spacing])
     tissues, part = tissues[box], labels[box]
     inside, nearest = _closed(tissues != UNLABELLED, spacing, closing, rim)
     unknown = inside & (tissues == UNLABELLED)
@@ -60,15 +61,9 @@ def with_ignored(tissues: np.ndarray, spacing: Sequence[float], keep_head: bool 
 
 
 def _closed(mask: np.ndarray, spacing: Sequence[float], closing: float, rim: float) -> tuple[np.ndarray, np.ndarray]:
-    """A mask, closed with a ball of a radius in mm and made larger by ``rim``, and the nearest voxel of the mask."""
+    """A mask, closed with a ball of a radius in mm and dilated by ``rim``, and the nearest voxel of the mask."""
     distance, nearest = ndimage.distance_transform_edt(~mask, sampling=spacing, return_indices=True)
     dilated = distance <= closing
     if rim >= closing:
         return dilated, nearest
     return ndimage.distance_transform_edt(dilated, sampling=spacing) > closing - rim, nearest
-
-
-def _box(mask: np.ndarray, margin: Sequence[int]) -> tuple[slice, ...]:
-    """The smallest box that holds all of a mask, with some voxels around it."""
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(found, margin, strict=True))
