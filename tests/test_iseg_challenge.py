@@ -73,7 +73,7 @@ def test_reads_the_users_table_of_sites(tmp_path):
         ("subject,site\nsubject-24,BCP\n", "line 2"),
         ("subject,site\n24,\n", "line 2"),
         ("subject,site\n24\n", "line 2"),
-        ("subject,site\n24,\udcff\n", "no text"),
+        ("subject,site\n24,\udcff\n", "not text"),
     ],
 )
 def test_refuses_a_bad_table_of_sites(tmp_path, text, found):
