@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; ``sys.argv[1:]`` if None.
 
     Returns:
-        The exit code: 0, or 1 after an error that has been told in one sentence on stderr.
+        The exit code: 0, or 1 after an error, which is printed in one sentence on stderr.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

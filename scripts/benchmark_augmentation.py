@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("-d", metavar="DATASET", help="measure epochs on this preprocessed dataset, instead")
     parser.add_argument("-c", metavar="CONFIGURATION", default="3d_fullres", help="Default: 3d_fullres")
     parser.add_argument("-tr", nargs=2, default=["nnUNetTrainer", "nnUNetTrainerSite"], help="trainers to compare")
-    parser.add_argument("-epochs", type=int, default=3, help="epochs of each trainer, by turns. Default: 3")
+    parser.add_argument("-epochs", type=int, default=3, help="epochs of each trainer, alternating. Default: 3")
     parser.add_argument("-device", default="cuda", help="cuda, cpu or mps, for epochs. Default: cuda")
     args = parser.parse_args()
     if args.d is None:

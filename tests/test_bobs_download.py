@@ -118,7 +118,7 @@ def test_a_fault_that_stays_names_the_file_and_leaves_no_half_of_it(tmp_path, se
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_missing_file_is_not_asked_for_again(tmp_path, server, status):
     server.faults[ONE] = [status]
-    with pytest.raises(UserError, match=f"{ONE} is not there .status {status}"):
+    with pytest.raises(UserError, match=f"{ONE} does not exist .status {status}"):
         fetch(tmp_path, server)
     assert server.requests[ONE] == 1
     assert ONE not in contents(tmp_path)

@@ -165,7 +165,7 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
         return apply_rule(self.known_background, logits, x)
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """Number of values that all convolutions put out for one sample, nnU-Net's measure of memory.
+        """Number of output values of all convolutions for one sample, nnU-Net's measure of memory.
 
         It is counted on a forward pass without data (PyTorch's meta device), so DCP and attention are included.
 

@@ -38,7 +38,7 @@ def run_conversion(
     convert: Callable[..., Path],
     options: Mapping[str, Any],
 ) -> int | None:
-    """Convert and say where to, or report; 1 if the report tells of problems.
+    """Convert and say where to, or report; 1 if the report has problems.
 
     Args:
         args: what :func:`add_conversion_arguments` declared.

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int | None:
-    """Convert and say where to, or report; 1 if the report tells of problems."""
+    """Convert and say where to, or report; 1 if the report has problems."""
     from nnunetv2_dualagg.dataset_conversion.bobs.check import parse_labels
     from nnunetv2_dualagg.dataset_conversion.bobs.convert import convert_bobs
     from nnunetv2_dualagg.dataset_conversion.bobs.report import check_bobs

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int | None:
-    """Convert and say where to, or report; 1 if the report tells of problems."""
+    """Convert and say where to, or report; 1 if the report has problems."""
     from nnunetv2_dualagg.dataset_conversion.iseg.convert import convert_iseg
     from nnunetv2_dualagg.dataset_conversion.iseg.report import check_iseg
 

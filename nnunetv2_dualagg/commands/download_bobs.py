@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fetch, and say what to type next."""
+    """Download, and print the next command."""
     from nnunetv2_dualagg.dataset_conversion.bobs.download import download_bobs
     from nnunetv2_dualagg.dataset_conversion.bobs.registry import BASE_URL
 

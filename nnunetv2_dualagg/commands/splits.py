@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     elif args.by_subject:
         if subjects is None:
             raise UserError(
-                f"{name} has no sites.json in nnUNet_raw; expected it to tell which cases are one subject's"
+                f"{name} has no sites.json in nnUNet_raw; expected it to say which cases belong to one subject"
             )
         folds = splits.by_subject(cases, subjects)
     else:

@@ -36,7 +36,7 @@ def check_intensities(voxels: np.ndarray, path: Path) -> None:
 
 
 def digest_of(voxels: np.ndarray) -> bytes:
-    """What tells a copy of an image, in whatever order the voxels lie in memory."""
+    """What identifies a copy of an image, whatever the order of the voxels in memory."""
     return hashlib.sha256(voxels.ravel(order="K").data).digest()
 
 

@@ -93,7 +93,7 @@ class Description:
 
 
 def _origins(content: Mapping[str, Any]) -> list[Origin]:
-    """Those that a ``dataset.json`` tells; datasets of version 0.1.0 tell of one, in nnU-Net's own keys."""
+    """Those in a ``dataset.json``; datasets of version 0.1.0 have one, in nnU-Net's own keys."""
     if "origins" in content:
         return [Origin.of(origin) for origin in content["origins"]]
     known = {key: str(content.get(key, "")) for key in ("name", "description", "licence", "citation", "reference")}

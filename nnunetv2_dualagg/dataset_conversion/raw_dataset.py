@@ -83,7 +83,7 @@ def image_file(folder: Path, case: str, training: bool, channel: int) -> Path:
 
 
 def label_file(folder: Path, case: str, training: bool) -> Path:
-    """Where the labels of a case go, such as ``labelsTr/CASE.nii.gz``; the folder is made if it is not there."""
+    """Where the labels of a case go, such as ``labelsTr/CASE.nii.gz``; the folder is made if it is missing."""
     parent = folder / f"labels{_part(training)}"
     parent.mkdir(exist_ok=True)
     return parent / f"{case}{FILE_ENDING}"
@@ -118,7 +118,7 @@ def new_converted_dataset(
     overwrite: bool = False,
     inputs: Iterable[Path | str] = (),
 ) -> Iterator[Path]:
-    """Yield a folder to write images and labels to; in the end it has its tables and becomes ``target``.
+    """Yield a folder to write images and labels to; finally it gets its tables and becomes ``target``.
 
     Args:
         target: from :func:`target_folder`.

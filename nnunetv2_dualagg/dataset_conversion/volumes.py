@@ -1,6 +1,6 @@
 """One reader for every file format in which images come, and the writer of nnU-Net's.
 
-The reader takes nothing on trust: the file must hold as many bytes of voxels as its header tells, no more and no
+The reader trusts nothing: the file must hold as many bytes of voxels as its header declares, no more and no
 fewer, compressed data must have their right checksum, and memory has a bound that follows from the file's size.
 
 The challenge hands out Analyze 7.5 pairs. That format has no orientation one could rely on, and tools disagree on it:
@@ -83,7 +83,7 @@ class Volume:
 
     @property
     def size(self) -> int:
-        """Bytes of voxels that the header tells."""
+        """Bytes of voxels that the header declares."""
         return prod(self.shape) * self.dtype.itemsize
 
     def verify(self) -> None:
@@ -111,7 +111,7 @@ class Volume:
             raise UserError(f"{self.data_path} holds {start} bytes of voxels; {expected}")
 
     def _check_size(self) -> None:
-        """Before memory is asked for: can the file hold what its header tells?"""
+        """Before memory is allocated: can the file hold what its header declares?"""
         if prod(self.shape) > _MOST_VOXELS:
             raise UserError(f"{self.path} declares {self.shape} voxels; expected at most {_MOST_VOXELS} in all")
         stored = regular_file(self.data_path).stat().st_size
@@ -128,7 +128,7 @@ class Volume:
         """The voxels, shape (x, y, z), in native byte order: the stored type, or float32 if scaled or unusual.
 
         Raises:
-            UserError: there are more or fewer voxels than the header tells, or the compressed data are damaged.
+            UserError: there are more or fewer voxels than the header declares, or the compressed data are damaged.
         """
         self._check_size()
         data = np.empty(self.size, np.uint8)

@@ -45,7 +45,7 @@ class Alignment:
 
 
 def align(t1: Image, t2: Image, brain: NDArray[np.bool_]) -> tuple[Image, Alignment]:
-    """Bring T2 to the grid of T1, if it is not there.
+    """Bring T2 to the grid of T1, if it is not on it.
 
     Args:
         t1: the reference.

@@ -141,7 +141,7 @@ def _labels(given: Sequence[str] | None, prefix: str, known: Sequence[str], root
 def _case(
     layout: Any, masks: Any, output: Path, suffixes: Sequence[str], subject: str, session: str | None
 ) -> Case | None:
-    """The images of one session; None if there is not even the first. A missing one is told when its turn comes."""
+    """The images of one session; None if even the first is missing. A missing one is reported when its turn comes."""
     found = [_images(layout, subject, session, suffix) for suffix in suffixes]
     if not found[0]:
         return None

@@ -25,7 +25,7 @@ MASK_TOOLS = "SynthStrip (mri_synthstrip), HD-BET and iBEAT make such masks"
 def is_skull_stripped(image: Image) -> bool:
     """Whether only a brain is left of an image: much is exactly 0, and the rest is no larger than a brain.
 
-    A head in air of exactly 0 is told by its size, and a small one by its bone: a dark shell below the scalp.
+    A head in air of exactly 0 is recognised by its size, and a small one by its bone: a dark shell below the scalp.
     """
     inside = image.data != 0
     if 1 - inside.mean() < LEAST_BACKGROUND or inside.sum() * image.voxel_ml > LARGEST_BRAIN:

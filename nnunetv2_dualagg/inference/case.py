@@ -152,7 +152,7 @@ def measure(labels: NDArray[np.uint8], tissues: Mapping[str, int], voxel_ml: flo
 
 
 def summary(case: Case, prepared: Prepared, volumes: dict[str, float]) -> Segmentation:
-    """What to tell and to write down."""
+    """What to print and to write down."""
     found = {name: {k: _rounded(v) for k, v in asdict(found).items()} for name, found in prepared.alignments.items()}
     warnings = prepared.warnings + volume_warnings(volumes)
     return Segmentation(case.name, case.output("dseg.nii.gz"), volumes, found, warnings)

@@ -45,7 +45,7 @@ def _recorded_version(folder: Path) -> str | None:
                 entries = [entry for entry in archive.infolist() if entry.file_size == BYTES]
                 records = [archive.read(entry) for entry in entries if entry.compress_type == zipfile.ZIP_STORED]
         except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError, UserError):
-            continue  # a broken checkpoint tells no version
+            continue  # a broken checkpoint has no version
         for record in (record for record in records if record.startswith(b'{"version": ')):
             with suppress(ValueError, KeyError, TypeError, RecursionError):
                 return str(json.loads(record)["version"])[:40]

@@ -99,7 +99,7 @@ def pack_model(
 def unpack_model(file: Path | str, output: Path | str, overwrite: bool = False) -> Path:
     """Write a model file back as a folder for nnU-Net's commands (``nnUNetv2_predict_from_modelfolder -m``).
 
-    For ``nnUNetv2_predict`` put the folder at the place :func:`results_folder` tells.
+    For ``nnUNetv2_predict`` put the folder where :func:`results_folder` says.
 
     Args:
         file: what :func:`pack_model` wrote.

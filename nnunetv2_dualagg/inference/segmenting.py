@@ -128,7 +128,7 @@ def segment_case(
         case: the infant.
         model: loaded.
         options: what to do.
-        tell: takes a line on what was found; None for silence.
+        tell: takes a line about what was found; None for silence.
     """
     prepared = prepare(case, model.channels, model.intensities, options)
     labels = predict(model, prepared)

@@ -115,7 +115,7 @@ def _check_fingerprint(file: Path, fingerprint: dict[str, Any], channels: int) -
 
 
 def describe_plans(file: Path) -> str:
-    """A line for each configuration of a plans file, and the commands to type next.
+    """A line for each configuration of a plans file, and the next commands.
 
     Args:
         file: plans in a dataset's folder below nnUNet_preprocessed.

@@ -43,7 +43,7 @@ class DualAggPlanner(ExperimentPlanner):
     """nnU-Net's planner with :class:`DualAggUNet` as its network, and the configuration ``3d_paper``.
 
     Topology, features and convolutions per stage are those of nnU-Net's PlainConvUNet. Patch and batch size follow from
-    nnU-Net's own reference values, 560e6 (3-D) and 85e6 (2-D) values that convolutions put out, at 8 GB. They were set
+    nnU-Net's own reference values, 560e6 (3-D) and 85e6 (2-D) output values of convolutions, at 8 GB. They were set
     with PlainConvUNet, and they mean the same memory here: per value counted, autograd saves 1.97 values in
     PlainConvUNet, 1.95 in ResidualEncoderUNet, 1.91 to 1.99 in DualAggUNet and at most 2.12 for 2-D maps of 256x256 or
     less, where channel attention's weights count (half precision, nine patches up to 128x128x128; GPU peaks were not
@@ -97,7 +97,7 @@ class DualAggPlanner(ExperimentPlanner):
         arch_kwargs: dict[str, Any],
         arch_kwargs_req_import: Sequence[str],
     ) -> int:
-        """nnU-Net's estimate (values that convolutions put out), without allocating the network's weights.
+        """nnU-Net's estimate (output values of the convolutions), without allocating the network's weights.
 
         Raises:
             UserError: the network has fewer than 3 stages. nnU-Net's deep supervision gives the lowest output no
@@ -156,7 +156,7 @@ class DualAggPlanner(ExperimentPlanner):
     def _share_preprocessed_data(self, plans: dict[str, Any]) -> None:
         """Let configurations use the data preprocessed for nnU-Net's default plans, where it is the same.
 
-        Without default plans it is taken to be the same (as nnU-Net's other planners do) unless this planner was told
+        Without default plans it is assumed to be the same (as nnU-Net's other planners do) unless this planner was told
         otherwise. The 3d_lowres spacing follows from the patch size, so it is only shared if found to be equal.
         """
         file = self._folder / f"{NNUNET_PLANS}.json"

@@ -39,9 +39,9 @@ def add_reduced_configuration(
             deep supervision needs.
 
     Raises:
-        UserError: the plans are none or name a layer that is none, they have no ``3d_fullres`` or fewer stages, the
-            patch does not fit the strides, a number or the name is none, or the plans have another configuration of
-            that name. A configuration equal to this one is left alone.
+        UserError: the plans are not valid or name something that is not a layer, they have no ``3d_fullres`` or fewer
+            stages, the patch does not fit the strides, a number or the name is none, or the plans have another
+            configuration of that name. A configuration equal to this one is left alone.
     """
     check_name(name, "the configuration")
     plans = read_json(plans_file, Plans)

@@ -68,7 +68,7 @@ def by_subject(cases: Sequence[str], subjects: Mapping[str, str]) -> Splits:
 
     Args:
         cases: the training cases.
-        subjects: case -> subject; a case that is not there is all of its subject.
+        subjects: case -> subject; a case that is missing here is a subject of its own.
 
     Raises:
         UserError: fewer than five subjects.

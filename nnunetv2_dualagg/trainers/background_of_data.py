@@ -16,7 +16,7 @@ from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 from tqdm import tqdm
 
 MOST_CASES = 100
-"""More would take minutes and tell the same."""
+"""More would take minutes and give the same answer."""
 
 TOLERATED = 1e-4
 """Share of voxels that may disagree: a few stray voxels of a manual segmentation do not make a rule false."""
@@ -71,7 +71,7 @@ def measure_background(
         cases: names of the cases to measure; of more than ``MOST_CASES``, as many evenly spaced ones.
 
     Raises:
-        FileNotFoundError: images or labels of a case are not there.
+        FileNotFoundError: images or labels of a case are missing.
     """
     if "dataset" not in dataset_json and not (raw / "imagesTr").is_dir():
         raise FileNotFoundError(f"{raw} has no imagesTr")

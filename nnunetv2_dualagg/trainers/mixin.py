@@ -46,7 +46,7 @@ class DualAggMixin(KnownBackgroundMixin):
 
         Raises:
             ValueError: the plans ask for an architecture that is not a U-Net.
-            UserError: they name a layer that is none.
+            UserError: they name something that is not a layer.
         """
         planned = configuration_manager.network_arch_class_name
         if planned.split(".")[-1] not in UNETS:

@@ -34,7 +34,7 @@ class Training:
         epochs: a row per epoch with ``train_loss``, ``val_loss``, ``pseudo_dice`` (mean over the foreground classes),
             ``ema_pseudo_dice`` (nnU-Net's moving average) and ``seconds``.
         device: the GPU's name, or ``cpu``.
-        parameters: the number of parameters, if the log tells it.
+        parameters: the number of parameters, if the log contains it.
     """
 
     name: str

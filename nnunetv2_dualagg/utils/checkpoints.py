@@ -1,7 +1,7 @@
 """Checkpoints of nnU-Net, read without running code that a stranger may have put into them.
 
 A checkpoint is a pickle, and a pickle can call any function. nnU-Net loads it as such. What nnU-Net itself writes is
-tensors, numbers, text and NumPy scalars: that much PyTorch reads safely (``weights_only``), once it is told of NumPy's
+tensors, numbers, text and NumPy scalars: that much PyTorch reads safely (``weights_only``), once it knows NumPy's
 few helpers. A file that passes has no other content, so that nnU-Net may load it then.
 """
 

@@ -242,7 +242,7 @@ def _restore(workplace: Path) -> None:
 
 @contextmanager
 def _workplace(parent: Path) -> Iterator[Path]:
-    """A locked hidden folder that is removed in the end; those whose process is gone are removed first."""
+    """A locked hidden folder that is finally removed; those whose process is gone are removed first."""
     parent.mkdir(parents=True, exist_ok=True)
     for left in sorted(path for path in parent.iterdir() if path.name.startswith(_WORKPLACE) and path.is_dir()):
         lock = FileLock(left / _LOCK)

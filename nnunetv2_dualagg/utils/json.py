@@ -43,7 +43,7 @@ def check_form(content: Any, form: Any, where: str) -> None:
         where: the file, for the sentence.
 
     Raises:
-        UserError: the content is of another form; the sentence tells the first place where.
+        UserError: the content has another form; the sentence names the first place.
     """
     try:
         _adapter(form).validate_json(json.dumps(content), strict=True)

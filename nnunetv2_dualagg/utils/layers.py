@@ -56,7 +56,7 @@ def check_architecture(architecture: Mapping[str, Any], where: str) -> None:
 
 
 def check_layers(kwargs: Mapping[str, Any], imported: Iterable[str], where: str) -> None:
-    """Refuse what is no layer among the arguments of a network that nnU-Net imports.
+    """Refuse what is not a layer among the arguments of a network that nnU-Net imports.
 
     Args:
         kwargs: ``arch_kwargs`` of an architecture.
@@ -64,7 +64,7 @@ def check_layers(kwargs: Mapping[str, Any], imported: Iterable[str], where: str)
         where: for the sentence.
 
     Raises:
-        UserError: a name is none of a layer.
+        UserError: a name is not that of a layer.
     """
     for key in imported:
         layer = kwargs.get(key)

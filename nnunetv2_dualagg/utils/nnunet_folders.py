@@ -87,7 +87,7 @@ def training_cases(name: str) -> list[str]:
 
 
 def case_subjects(name: str) -> dict[str, str] | None:
-    """Case -> subject, of the cases whose subject may have others; None if no ``sites.json`` tells.
+    """Case -> subject, of the cases whose subject may have others; None without a ``sites.json``.
 
     Args:
         name: the dataset's full name; ``sites.json`` is looked for in nnUNet_raw.

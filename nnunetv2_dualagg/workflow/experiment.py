@@ -172,7 +172,7 @@ class Experiment:
         return ["-tissues", *self.config.tissues] if self.config.tissues else []
 
     def validation_options(self) -> list[str]:
-        """Options of ``compare`` for the validation: a dataset of two sources is told apart by its sites."""
+        """Options of ``compare`` for the validation: the two sources of a dataset are told apart by their sites."""
         return ["-sites", str(self.data.raw / SITES_FILE)] if len(self.config.dataset.sources) > 1 else []
 
     def targets(self) -> list[str]:

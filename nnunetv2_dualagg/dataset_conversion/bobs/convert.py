@@ -24,7 +24,7 @@ from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.parallel import run_parallel
 
 MODALITIES = ("T1", "T2")
-SITE = "BCP"  # Baby Connectome Project; which of its two scanners, UNC's or UMN's, is not told
+SITE = "BCP"  # Baby Connectome Project; which of its two scanners, UNC's or UMN's, is not published
 
 
 def convert_bobs(

@@ -31,11 +31,11 @@ def download_bobs(
 ) -> Path:
     """Fetch sessions of Baby Open Brains, and say on the screen how much will come and on what terms.
 
-    A file appears in ``output`` when it is complete and its SHA-256 is right, so what is interrupted goes on where it
-    stopped when called again. Files that are there are verified too, and fetched again if they are wrong.
+    A file appears in ``output`` when it is complete and its SHA-256 is right, so an interrupted download resumes where
+    it stopped when called again. Files that are there are verified too, and fetched again if they are wrong.
 
     Args:
-        output: the folder, made if it is not there; the bucket's folders go into it, and ``origin.json``.
+        output: the folder, made if it is missing; the bucket's folders go into it, and ``origin.json``.
         ages: in months, 1 to 8; None for all sessions.
         url: the bucket, or a mirror of it.
         registry: the files there are; None for those that are known to the package.
@@ -93,7 +93,7 @@ def _fetch(wanted: Sequence[RemoteFile], output: Path, url: str, retries: int) -
     hashes = {path: f"sha256:{file.sha256}" for path, file in files.items()}
     store = pooch.create(path=output, base_url=url, registry=hashes, retry_if_failed=retries)
     level = pooch.get_logger().level
-    pooch.get_logger().setLevel("WARNING")  # the bar tells what happens
+    pooch.get_logger().setLevel("WARNING")  # the progress bar says enough
     try:
         with tqdm(total=sum(file.size for file in wanted), unit="B", unit_scale=True, desc="BOBs") as bar:
             for path, file in files.items():
@@ -122,7 +122,9 @@ class _Downloader:
                 open(output_file, "wb") as target,
             ):
                 if response.status_code in _MISSING:  # trying again would not help
-                    raise UserError(f"{url} is not there (status {response.status_code}); expected {_size(file.size)}")
+                    raise UserError(
+                        f"{url} does not exist (status {response.status_code}); expected {_size(file.size)}"
+                    )
                 response.raise_for_status()
                 for chunk in response.iter_content(_CHUNK):
                     received += len(chunk)

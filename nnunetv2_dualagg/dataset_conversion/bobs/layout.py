@@ -38,7 +38,7 @@ class Session:
 
 
 def session_file(name: str) -> tuple[str, int, str] | None:
-    """What a file's name tells: infant, age in months and kind ("T1", "T2", "label"); None if it is none of BOBs'."""
+    """What a file's name says: infant, age in months and kind ("T1", "T2", "label"); None if it is none of BOBs'."""
     found = _FILE.fullmatch(name)
     return (found[1], int(found[2]), _KINDS[found[3].lower()]) if found else None
 

@@ -35,7 +35,7 @@ class DataSet:
 
     Attributes:
         year: 2017 or 2019.
-        year_from: what tells the year, in words.
+        year_from: how the year was recognised, in words.
         cases: by ascending subject number.
         problems: a sentence for each file too many or too few, and for each subject without a split.
     """
@@ -56,7 +56,7 @@ def read_data_set(
     """Find the subjects in iSeg folders, and their year, split and site; see ``convert_iseg`` for the arguments.
 
     Raises:
-        UserError: there are no subjects, nothing tells the year, or the table of sites is not valid.
+        UserError: there are no subjects, the year cannot be recognised, or the table of sites is not valid.
     """
     folders = list(folders)
     given_sites = read_sites(sites) if sites else {}

@@ -48,10 +48,10 @@ _YEAR = re.compile(r"iseg[-_ ]?(2017|2019)", re.IGNORECASE)
 
 
 def year_of(subjects: Iterable[Subject], folders: Iterable[Path | str]) -> int | None:
-    """The year that the folders' names tell, else 2019 if there is a subject beyond 23, else None.
+    """The year in the folders' names, else 2019 if there is a subject beyond 23, else None.
 
     Raises:
-        UserError: the names tell both years.
+        UserError: the names contain both years.
     """
     subjects = list(subjects)
     paths = {Path(os.path.realpath(folder)) for folder in folders}
@@ -82,7 +82,7 @@ def known_subjects(year: int, split: str) -> range:
 
 
 def site_of(number: int, year: int, split: str) -> tuple[str, bool]:
-    """The scanner site by subject number, and whether it is inferred rather than told by the organisers."""
+    """The scanner site by subject number, and whether it is inferred rather than published by the organisers."""
     if split != "testing" or year == 2017:
         return "MAP", year == 2017
     by_number = (site for site, last in _LAST_OF_SITE.items() if 24 <= number <= last)

@@ -37,7 +37,7 @@ class Finding:
         coding: of a label, the year whose values it has.
         millilitres: of a label, the volumes of CSF, GM and WM.
         surface: of an image, the mean at the brain's surface, where CSF is, as a fraction of that further inside; None
-            where there is too little brain to tell.
+            where there is too little brain to measure it.
     """
 
     number: int
@@ -67,7 +67,7 @@ def check_iseg(
         A sentence for each fault that would make the conversion fail, and a report that begins with them.
 
     Raises:
-        UserError: there are no subjects, or nothing tells the year.
+        UserError: there are no subjects, or the year cannot be recognised.
     """
     modalities = [kind for kind in MODALITIES if kind in modalities]
     data = read_data_set(folders, year, split, modalities, sites)

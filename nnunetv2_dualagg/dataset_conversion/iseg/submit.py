@@ -36,7 +36,7 @@ def submit_iseg(
             subjects that are not in ``iseg_folder`` are left out.
         iseg_folder: the challenge's own files; each of its subjects is expected to be predicted.
         output: the zip file.
-        year: 2017 or 2019; None to recognise it. It tells the values of the labels.
+        year: 2017 or 2019; None to recognise it. The values of the labels follow from it.
         split: submit only "training", "validation" or "testing" of ``iseg_folder``.
         values: the values for background, CSF, GM and WM, whatever the year.
         partial: accept that subjects are missing.

@@ -5,9 +5,9 @@ segmentation with dilated convolution pyramid downsampling and self-attention", 
 challenge): T1 contrast 4.7 about the mean, in training random from 4.5 to 5; T2 gamma 1.8, brightness -0.1,
 contrast 1.35, in training random from 1.2 to 1.5; then each patch is standardised.
 
-What the figures refer to is not told, so these are our choices: intensities are first scaled to 0..1 by the volume's
-maximum, the mean is that of the brain (the voxels that are not zero), results are clipped to 0..1 as image libraries
-do, and zero stays zero. Without the clipping, contrast and brightness would be undone by the standardisation.
+The paper does not say what the figures refer to, so these are our choices: intensities are first scaled to 0..1 by the
+volume's maximum, the mean is that of the brain (the voxels that are not zero), results are clipped to 0..1 as image
+libraries do, and zero stays zero. Without the clipping, contrast and brightness would be undone by the standardisation.
 
 The functions take and return one volume or patch of any shape, as a numpy array or a torch tensor of a float type.
 :class:`CrossSiteTransform` applies them in training, with random contrast; put it into a trainer's
