@@ -1,7 +1,8 @@
-"""What is written for each infant: segmentation, volumes, preview, and finally a record of how they were made."""
+"""What is written for each infant: a record of how it was made, volumes, preview, and last the segmentation."""
 
 import csv
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,22 +41,26 @@ def is_done(case: Case, model: dict[str, Any], options: Options) -> bool:
         content.get(key) == value
         for key, value in (("Model", model), ("Options", asdict(options)), ("Sources", list(case.sources)))
     )
-    if not same or not segmentation.is_file():
+    if not same:
         raise UserError(f"{record} is of another model, other options or images; give --overwrite, or another -o")
-    return True
+    return segmentation.is_file()  # without it, the run that left the record was killed
 
 
 def write(case: Case, model: Model, options: Options, prepared: Prepared, labels: NDArray, found: Segmentation) -> None:
-    """Write all files of an infant, the record last: where it is, the others are complete."""
-    case.target.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(case.output(SEGMENTATION), overwrite=True) as part:
-        save_labels(labels, prepared.reference, part)
-    with new_file(case.output(VOLUMES), overwrite=True) as part:
-        _write_volumes(part, model.labels, labels, found)
-    with new_file(case.output(PREVIEW), overwrite=True) as part:
-        draw_preview(part, prepared, labels, model.labels, case.name)
-    with new_file(case.output(RECORD), overwrite=True) as part:
-        part.write_text(json.dumps(_record(case, model, options, found), indent=2), encoding="utf-8")
+    """Write all files of an infant.
+
+    They appear once all are complete: the record first, which tells whose the others are, the segmentation last.
+    """
+    with ExitStack() as stack:
+        segmentation, preview, volumes, record = (
+            stack.enter_context(new_file(case.output(ending), overwrite=True))
+            for ending in (SEGMENTATION, PREVIEW, VOLUMES, RECORD)
+        )
+        save_labels(labels, prepared.reference, segmentation)
+        draw_preview(preview, prepared, labels, model.labels, case.name)
+        _write_volumes(volumes, model.labels, labels, found)
+        record.write_text(json.dumps(_record(case, model, options, found), indent=2), encoding="utf-8")
+        case.output(SEGMENTATION).unlink(missing_ok=True)  # an older one must not pass for that of the new record
 
 
 def _record(case: Case, model: Model, options: Options, found: Segmentation) -> dict[str, Any]:
