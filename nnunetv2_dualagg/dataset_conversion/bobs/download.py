@@ -13,6 +13,7 @@ from nnunetv2_dualagg.dataset_conversion.bobs.layout import AGES
 from nnunetv2_dualagg.dataset_conversion.bobs.origin import BOBS
 from nnunetv2_dualagg.dataset_conversion.bobs.registry import ARCHIVE, BASE_URL, RemoteFile, load_registry, of_ages
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.files import new_file
 
 RETRIES = 3
 
@@ -90,17 +91,19 @@ def _fetch(wanted: Sequence[RemoteFile], output: Path, url: str, retries: int) -
     import pooch
 
     files = {file.path: file for file in wanted}
-    hashes = {path: f"sha256:{file.sha256}" for path, file in files.items()}
-    store = pooch.create(path=output, base_url=url, registry=hashes, retry_if_failed=retries)
     level = pooch.get_logger().level
     pooch.get_logger().setLevel("WARNING")  # the progress bar says enough
     try:
         with tqdm(total=sum(file.size for file in wanted), unit="B", unit_scale=True, desc="BOBs") as bar:
             for path, file in files.items():
-                before = bar.n
-                with _telling(url, file, output, 1 + retries):
-                    store.fetch(path, downloader=_Downloader(url, files, bar))
-                _usual_permissions(output / path)
+                before, target = bar.n, output / path
+                if not (_is_there(file, output) and pooch.file_hash(str(target), alg="sha256") == file.sha256):
+                    # pooch's own temporary files would stay after a kill; a workplace is removed by the next command
+                    with new_file(target, overwrite=True) as part, _telling(url, file, output, 1 + retries):
+                        store = pooch.create(part.parent, url, registry={path: file.sha256}, retry_if_failed=retries)
+                        fetched = Path(store.fetch(path, downloader=_Downloader(url, files, bar)))
+                        _usual_permissions(fetched)
+                        fetched.rename(part)
                 bar.update(before + file.size - bar.n)  # a file that was there has not moved the bar
     finally:
         pooch.get_logger().setLevel(level)
