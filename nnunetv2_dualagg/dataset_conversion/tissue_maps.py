@@ -31,7 +31,7 @@ def load_tissue_map(file: Path) -> Anatomy:
         UserError: the file cannot be read or is damaged, is not 3-D or has other values.
     """
     volume = open_volume(file)
-    affine = volume.header.get_best_affine()
+    affine = volume.affine
     if not (np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 0):
         raise UserError(f"{file} has no valid orientation; expected one that gives the direction of its axes")
     image = nib.as_closest_canonical(nib.Nifti1Image(volume.read(), affine))

@@ -27,7 +27,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.spm2analyze import Spm2AnalyzeHeader
 from nibabel.volumeutils import shape_zoom_affine
 
-from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError, explained
 from nnunetv2_dualagg.utils.files import regular_file
 
 AXIS_CODES = ("L", "A", "S")
@@ -79,7 +79,23 @@ class Volume:
     @property
     def axis_codes(self) -> tuple[str, ...]:
         """Where the file's own frame says that x, y and z lead, such as ("L", "A", "S")."""
-        return nib.aff2axcodes(self.header.get_best_affine())
+        return nib.aff2axcodes(self.affine)
+
+    @property
+    def affine(self) -> np.ndarray:
+        """From voxels to mm, as the file says, (4, 4).
+
+        Raises:
+            UserError: it is none of a rectangular grid.
+        """
+        with explained(f"{self.path} does not tell how it lies in space"):
+            affine = np.asarray(self.header.get_best_affine(), np.float64)
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)
+        if not np.isfinite(affine).all() or not sizes.all():
+            raise UserError(f"{self.path} does not tell how it lies in space: its axes are {affine[:3, :3].tolist()}")
+        if abs(np.linalg.det(affine[:3, :3] / sizes)) < 0.5:
+            raise UserError(f"{self.path} has axes that are not perpendicular; resample it to a rectangular grid first")
+        return affine
 
     @property
     def size(self) -> int:

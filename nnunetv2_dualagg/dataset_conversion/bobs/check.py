@@ -78,11 +78,6 @@ class Copies:
             raise UserError(f"{path} holds the same voxels as {first}; expected another modality")
 
 
-def affine_of(volume: Volume) -> np.ndarray:
-    """From voxels to mm, as the file says, (4, 4)."""
-    return volume.header.get_best_affine()
-
-
 def parse_labels(items: Sequence[str]) -> dict[int, int]:
     """``["72=CSF"]`` -> what to take a label for that is not known here.
 
@@ -120,7 +115,7 @@ def _tissues(voxels: np.ndarray, volume: Volume, table: Mapping[int, int]) -> np
 
 
 def _check_same_place(volume: Volume, first: Volume) -> None:
-    found, expected = affine_of(volume), affine_of(first)
+    found, expected = volume.affine, first.affine
     if not np.allclose(found, expected, atol=_SAME_PLACE):
         rows = [[[round(float(v), 3) for v in row] for row in affine[:3]] for affine in (found, expected)]
         raise UserError(f"{volume.path} has the affine {rows[0]}; expected {rows[1]} as {first.path.name}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_dualagg.dataset_conversion.bobs.check import Copies, affine_of, missing_files, read_image
+from nnunetv2_dualagg.dataset_conversion.bobs.check import Copies, missing_files, read_image
 from nnunetv2_dualagg.dataset_conversion.bobs.envelope import with_ignored
 from nnunetv2_dualagg.dataset_conversion.bobs.labels import IGNORE, TISSUES
 from nnunetv2_dualagg.dataset_conversion.bobs.layout import Session, find_sessions
@@ -108,7 +108,7 @@ def _convert_session(
 ) -> None:
     """Convert one session: its labels first, since they say where the brain is."""
     label = read_image(session, "label", None, more)
-    first, affine = label.volume, affine_of(label.volume)
+    first, affine = label.volume, label.volume.affine
     labels = with_ignored(label.voxels, first.spacing, keep_head)
     del label
     _save(labels, affine, label_file(folder, session.case, training=True))
