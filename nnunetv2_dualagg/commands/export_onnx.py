@@ -2,6 +2,8 @@
 
 import argparse
 
+from nnunetv2_dualagg.utils.options import fold
+
 HELP = "export a trained model to an ONNX file (a normalised patch in, logits out)"
 
 
@@ -11,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", required=True, metavar="FILE", help="ONNX file to write")
     parser.add_argument(
         "-f",
+        type=fold,
         nargs="+",
         default=(0, 1, 2, 3, 4),
         metavar="FOLD",

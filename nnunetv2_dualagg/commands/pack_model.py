@@ -2,6 +2,8 @@
 
 import argparse
 
+from nnunetv2_dualagg.utils.options import fold
+
 HELP = "write a trained model as one file that cannot run code"
 
 
@@ -9,7 +11,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; -m, -f and -chk are those of nnUNetv2_predict_from_modelfolder."""
     parser.add_argument("-m", required=True, metavar="DIR", help="folder of the trained model")
     parser.add_argument("-o", required=True, metavar="FILE.safetensors", help="file to write")
-    parser.add_argument("-f", nargs="+", default=(0, 1, 2, 3, 4), metavar="FOLD", help="folds (default: 0 1 2 3 4)")
+    parser.add_argument(
+        "-f", type=fold, nargs="+", default=(0, 1, 2, 3, 4), metavar="FOLD", help="folds (default: 0 1 2 3 4)"
+    )
     parser.add_argument(
         "-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint (default: checkpoint_final.pth)"
     )

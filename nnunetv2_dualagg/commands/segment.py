@@ -1,7 +1,8 @@
 """``segment``: infants with T1 and T2, and a trained model."""
 
 import argparse
-from pathlib import Path
+
+from nnunetv2_dualagg.utils.options import fold
 
 HELP = "segment one infant (T1 and T2) or a BIDS data set with a trained model"
 
@@ -17,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("-m", metavar="MODEL", help="file of pack_model, or folder of a trained model")
-    parser.add_argument("-f", nargs="+", metavar="FOLD", help="folds of a model folder (default: all that are there)")
+    parser.add_argument(
+        "-f", type=fold, nargs="+", metavar="FOLD", help="folds of a model folder (default: all that are there)"
+    )
     parser.add_argument(
         "-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint (default: checkpoint_final.pth)"
     )
@@ -42,8 +45,6 @@ def run(args: argparse.Namespace) -> None:
 
     from nnunetv2_dualagg.inference import segment
 
-    if args.m is not None and Path(args.m).is_dir():
-        print(f"{args.m} is a folder: its checkpoints can run code, so it is taken on trust. A packed model cannot.")
     results = segment(
         args.i,
         args.o,

@@ -9,8 +9,9 @@ from typing import Any
 
 from nnunetv2_dualagg import __version__
 from nnunetv2_dualagg.inference.case import Case
-from nnunetv2_dualagg.utils.errors import UserError, needs_extra
+from nnunetv2_dualagg.utils.errors import UserError, explained, needs_extra
 from nnunetv2_dualagg.utils.files import new_file
+from nnunetv2_dualagg.utils.forms import BidsDescription, Form
 from nnunetv2_dualagg.utils.json import read_json
 
 BIDS_VERSION = "1.9.0"
@@ -79,7 +80,7 @@ def start_derivative(output: Path, root: Path, tissues: Mapping[str, int]) -> No
     """
     description = output / "dataset_description.json"
     if description.is_file():
-        makers = [maker.get("Name") for maker in read_json(description).get("GeneratedBy", [])]
+        makers = [maker.get("Name") for maker in read_json(description, BidsDescription).get("GeneratedBy", [])]
         if "nnunetv2_dualagg" not in makers:
             raise UserError(f"{output} is a BIDS data set of something else; choose another -o")
     output.mkdir(parents=True, exist_ok=True)
@@ -123,11 +124,12 @@ def _layout(root: Path) -> Any:
         raise needs_extra("a BIDS data set", "pybids", "segment") from error
     if not (root / "dataset_description.json").is_file():
         raise UserError(f"{root} is not a BIDS data set: dataset_description.json is missing")
-    read_json(root / "dataset_description.json")
+    read_json(root / "dataset_description.json", BidsDescription)
     # A derivative is no more to pybids than a data set, if it is not asked to validate.
-    return BIDSLayout(
-        root, validate=False, is_derivative=False, indexer=BIDSLayoutIndexer(validate=False, index_metadata=False)
-    )
+    with explained(f"{root} cannot be read as a BIDS data set"):
+        return BIDSLayout(
+            root, validate=False, is_derivative=False, indexer=BIDSLayoutIndexer(validate=False, index_metadata=False)
+        )
 
 
 def _labels(given: Sequence[str] | None, prefix: str, known: Sequence[str], root: Path) -> list[str]:
@@ -182,5 +184,5 @@ def _left_out(used: Path, found: Sequence[Path]) -> str:
 def _stripped(image: Path) -> bool | None:
     """What the sidecar says of the skull; None if it says nothing."""
     sidecar = image.with_name(image.name.split(".")[0] + ".json")
-    said = read_json(sidecar).get("SkullStripped") if sidecar.is_file() else None
+    said = read_json(sidecar, Form).get("SkullStripped") if sidecar.is_file() else None
     return said if isinstance(said, bool) else None

@@ -29,6 +29,9 @@ READERS = ["SimpleITKIO", "NibabelIO", "NibabelIOWithReorient"]
 RESAMPLERS = ["resample_data_or_seg_to_shape", "resample_torch_fornnunet", "no_resampling_hack"]
 NORMALIZATIONS = ["ZScoreNormalization", "NoNormalization", "RescaleTo01Normalization", "CTNormalization"]
 
+ORIENTATION = r"^[LR][AP][SI]\Z"
+"""Axis codes of the images that a model was trained on."""
+
 MAX_STAGES, MAX_FEATURES, MAX_CONVS, MAX_KERNEL, MAX_PATCH = 10, 4096, 32, 15, 1024
 
 
@@ -205,7 +208,7 @@ CONTENT = _object(
         "configuration": _WORD,
         "folds": _list({"anyOf": [_integer(0, 999), {"const": "all"}]}, 1, 100),
         "mirroring_axes": {"anyOf": [{"type": "null"}, _list(_integer(0, 2), 0, 3)]},
-        "orientation": {"type": "string", "pattern": r"^[LR][AP][SI]\Z"},
+        "orientation": {"type": "string", "pattern": ORIENTATION},
         "plans": _PLANS,
         "dataset": _DATASET,
         "versions": {"type": "object", "maxProperties": 10, "additionalProperties": _text(100)},

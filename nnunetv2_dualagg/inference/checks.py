@@ -86,11 +86,11 @@ def intensity_warnings(
     warnings = []
     for channel, (image, name) in enumerate(zip(images, names, strict=True)):
         expected = trained.get(str(channel), {})
-        if not expected.get("std") or "percentile_99_5" not in expected:
+        keys = ("percentile_00_5", "median", "percentile_99_5")
+        if not expected.get("std") or any(expected.get(key) is None for key in (*keys, "mean")):
             continue
         values = image[brain]
         found = (np.percentile(values, (0.5, 50, 99.5)) - values.mean()) / max(float(values.std()), 1e-6)
-        keys = ("percentile_00_5", "median", "percentile_99_5")
         usual = [(expected[key] - expected["mean"]) / expected["std"] for key in keys]
         if np.abs(found - usual).max() > FAR:
             warnings.append(f"the intensities of {name} are distributed unlike those that the model was trained on")

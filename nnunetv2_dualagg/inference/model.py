@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,11 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from numpy.typing import NDArray
 
 from nnunetv2_dualagg.inference.bundle import read_bundle
+from nnunetv2_dualagg.inference.bundle_schema import ORIENTATION, one_line
 from nnunetv2_dualagg.inference.packing import ISEG_ORIENTATION
 from nnunetv2_dualagg.inference.trained_folder import read_trained
 from nnunetv2_dualagg.inference.windows import WindowPredictor
-from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError, explained
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
 
 INSTALLED = Path(__file__).parent / "models"
@@ -55,7 +57,7 @@ class Model:
     @property
     def intensities(self) -> dict[str, dict[str, float]]:
         """Statistics of the training images' foreground, by channel number."""
-        return self.predictor.plans_manager.plans.get("foreground_intensity_properties_per_channel", {})
+        return self.predictor.plans_manager.plans.get("foreground_intensity_properties_per_channel") or {}
 
     def predict(self, images: NDArray[np.float32], spacing: Sequence[float]) -> NDArray[np.uint8]:
         """Segment one infant as nnU-Net does.
@@ -176,11 +178,9 @@ def _from_folder(
     folders = [place for place in (os.environ.get(VARIABLE), str(EXT_TRAINER_FOLDER)) if place]
     os.environ[VARIABLE] = os.pathsep.join(folders)
     use = tuple(fold if fold == "all" else int(fold) for fold in chosen)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # where nnU-Net looked for the trainer
-            predictor.initialize_from_trained_model_folder(str(folder), use, checkpoint_name)
-    except RuntimeError as error:
-        raise UserError(f"{folder}: nnU-Net cannot load this model: {error}") from error
+    where_it_looks = contextlib.redirect_stdout(io.StringIO())  # for the trainer
+    with explained(f"{folder}: nnU-Net cannot load this model"), where_it_looks:
+        predictor.initialize_from_trained_model_folder(str(folder), use, checkpoint_name)
     orientation = predictor.dataset_json.get("orientation", ISEG_ORIENTATION)
     record = {"trainer": predictor.trainer_name, "folds": list(use), "checkpoint": checkpoint_name}
     return _checked(Model(folder, predictor, orientation, {"file": str(folder), **record}))
@@ -191,4 +191,9 @@ def _checked(model: Model) -> Model:
         raise UserError(f"{model.file} is the second stage of a cascade; segment needs a model of a single stage")
     if model.predictor.label_manager.has_regions:
         raise UserError(f"{model.file} predicts regions; segment needs a model with one label per tissue")
+    if max(model.labels.values(), default=0) > np.iinfo(np.uint8).max:
+        raise UserError(f"{model.file} has labels above 255; segment writes labels of one byte")
+    if not isinstance(model.orientation, str) or not re.fullmatch(ORIENTATION, model.orientation):
+        found = one_line(repr(model.orientation))
+        raise UserError(f"{model.file} is for images of the orientation {found}; expected axis codes such as LAS")
     return model

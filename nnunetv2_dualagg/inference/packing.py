@@ -1,5 +1,6 @@
 """From a model folder of nnU-Net to one file, and back."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -87,7 +89,10 @@ def pack_model(
     with new_file(output, overwrite) as part:
         part.touch()
         usual = part.stat().st_mode
-        save_file(tensors, part, {"format": FORMAT, "model": json.dumps(content)})
+        try:
+            save_file(tensors, part, {"format": FORMAT, "model": json.dumps(content)})
+        except SafetensorError as error:  # a full disk, for example
+            raise UserError(f"{output} cannot be written: {one_line(error)}") from error
         part.chmod(usual)  # safetensors makes files that nobody else may read
         try:
             read_bundle(part)
@@ -124,7 +129,9 @@ def unpack_model(file: Path | str, output: Path | str, overwrite: bool = False) 
                 "inference_allowed_mirroring_axes": None if axes is None else tuple(axes),
                 "network_weights": weights,
             }
-            torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
+            buffer = io.BytesIO()  # of a full disk PyTorch's own writer tells nothing
+            torch.save(checkpoint, buffer)
+            (folder / f"fold_{fold}" / "checkpoint_final.pth").write_bytes(buffer.getbuffer())
         dataset = {"numTraining": 0, **content["dataset"], "orientation": content["orientation"]}
         (folder / "plans.json").write_text(json.dumps(content["plans"], indent=4))
         (folder / "dataset.json").write_text(json.dumps(dataset, indent=4))
@@ -179,7 +186,7 @@ def _tensors(
             raise UserError(f"{folder}: fold {fold} is of {checkpoint['trainer_name']}, others of {content['trainer']}")
         try:
             network.load_state_dict(checkpoint["network_weights"])  # also brings weights of earlier versions up to date
-        except RuntimeError as error:
+        except Exception as error:  # the record of the network's options may be anything
             raise UserError(
                 f"{folder}: the weights of fold {fold} do not fit the network: {one_line(error)}"
             ) from error

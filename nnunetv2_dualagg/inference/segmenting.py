@@ -11,7 +11,7 @@ from nnunetv2_dualagg.inference.case import Case, Options, Segmentation, measure
 from nnunetv2_dualagg.inference.images import stem_of
 from nnunetv2_dualagg.inference.model import Model, load_model
 from nnunetv2_dualagg.inference.outputs import is_done, write
-from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError, explained
 
 Paths = Path | str | Sequence[Path | str]
 
@@ -131,7 +131,8 @@ def segment_case(
         tell: takes a line about what was found; None for silence.
     """
     prepared = prepare(case, model.channels, model.intensities, options)
-    labels = predict(model, prepared)
+    with explained(f"{model.file} cannot segment {case.name}"):  # nnU-Net's and PyTorch's exceptions
+        labels = predict(model, prepared)
     volumes = measure(labels, model.labels, prepared.reference.voxel_ml)
     found = summary(case, prepared, volumes)
     write(case, model, options, prepared, labels, found)

@@ -10,6 +10,8 @@ from nnunetv2_dualagg.utils.forms import Plans, TrainedDatasetJson
 from nnunetv2_dualagg.utils.json import read_json
 from nnunetv2_dualagg.utils.names import check_name
 
+_AXES = (0, 1, 2)
+
 
 def read_trained(
     folder: Path, checkpoints: Sequence[Path]
@@ -36,6 +38,9 @@ def read_trained(
         check_name(checkpoint.get("trainer_name"), f"{file}: the trainer")
         init_args = checkpoint.get("init_args")
         configuration = init_args.get("configuration") if isinstance(init_args, dict) else None
+        axes = checkpoint.get("inference_allowed_mirroring_axes")
+        if axes is not None and not (isinstance(axes, tuple | list) and all(axis in _AXES for axis in axes)):
+            raise UserError(f"{file} mirrors along {repr(axes)[:100]}; expected some of the axes 0, 1 and 2")
         if not isinstance(configuration, str) or configuration not in plans["configurations"]:
             raise UserError(f"{file} is of the configuration {configuration!r}, which plans.json does not have")
     return plans, dataset, loaded

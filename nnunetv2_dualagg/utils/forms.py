@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.layers import check_architecture
@@ -12,6 +12,7 @@ Positive = Annotated[int, Field(ge=1, le=2**20)]
 Millimetres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Label = Annotated[int, Field(ge=0, le=2**15 - 1)]
 Ending = Annotated[str, StringConstraints(pattern=r"^\.[A-Za-z0-9]+(\.[A-Za-z0-9]+)?$")]
+Channel = Annotated[str, StringConstraints(pattern=r"^\d{1,4}$")]
 
 
 class Form(BaseModel):
@@ -37,7 +38,7 @@ class DatasetJson(Files):
 class TrainedDatasetJson(DatasetJson):
     """That of a model, where the channels count."""
 
-    channel_names: Annotated[dict[str, str], Field(min_length=1)]
+    channel_names: Annotated[dict[Channel, str], Field(min_length=1)]
 
 
 class OriginForm(Form):
@@ -132,6 +133,7 @@ class Plans(Form):
 
     plans_name: str | None = None
     dataset_name: str | None = None
+    foreground_intensity_properties_per_channel: dict[str, dict[str, float | None]] | None = None
     configurations: dict[str, Configuration]
 
     @model_validator(mode="after")
@@ -156,6 +158,23 @@ class UNetKwargs(Form):
     n_conv_per_stage: list[Positive] = []
     n_blocks_per_stage: list[Positive] = []
     n_conv_per_stage_decoder: list[Positive]
+
+    @field_validator("strides")
+    @classmethod
+    def _of_one_rank(cls, strides: list[list[int]]) -> list[list[int]]:
+        if len({len(stage) for stage in strides}) != 1:
+            raise ValueError("are not of one number of axes")
+        return strides
+
+
+class _Maker(Form):
+    name: str | None = Field(default=None, alias="Name")
+
+
+class BidsDescription(Form):
+    """``dataset_description.json`` of a BIDS data set."""
+
+    made_by: list[_Maker] = Field(default=[], alias="GeneratedBy")
 
 
 class DebugJson(Form):

@@ -44,5 +44,10 @@ def name(text: str) -> str:
     return text
 
 
+def fold(text: str) -> int | str:
+    """The number of a fold, or ``all``."""
+    return text if text == "all" else whole(0, 9999)(text)
+
+
 PROCESSES = whole(1, 1024)
 VOXELS = whole(1, 4096)
