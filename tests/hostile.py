@@ -4,6 +4,8 @@ Commands run in a forked child, which has all imports already, so that one takes
 """
 
 import hashlib
+import io
+import json
 import os
 import random
 import resource
@@ -13,6 +15,10 @@ import sys
 import time
 import traceback
 from pathlib import Path
+
+import torch
+import yaml
+from packed_model import with_content
 
 from nnunetv2_dualagg import cli
 from nnunetv2_dualagg.utils.files import MARK
@@ -130,8 +136,25 @@ def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
+def mutate_file(file: Path, good: bytes, rng: random.Random) -> bytes:
+    """Damage a file: its bytes, or, where its format is known, what it says."""
+    if rng.random() < 0.2:
+        return mutate_bytes(good, rng)
+    if file.suffix == ".json":
+        return json.dumps(mutate_json(json.loads(good), rng)).encode()
+    if file.suffix == ".yaml":
+        return yaml.safe_dump(mutate_json(yaml.safe_load(good), rng)).encode()
+    if file.suffix == ".safetensors":
+        return with_content(good, lambda content: mutate_json(content, rng))
+    if file.suffix == ".pth":
+        buffer = io.BytesIO()
+        torch.save(mutate_json(torch.load(io.BytesIO(good)), rng), buffer)
+        return buffer.getvalue()
+    return mutate_bytes(good, rng)
+
+
 def mutate_json(content, rng: random.Random):
-    """JSON content with a value replaced, removed or added somewhere, at any depth."""
+    """Content as of JSON with a value replaced, removed or added somewhere, at any depth."""
     if isinstance(content, (dict, list)) and content and rng.random() < 0.85:
         keys = list(content) if isinstance(content, dict) else list(range(len(content)))
         key = rng.choice(keys)

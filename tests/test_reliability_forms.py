@@ -1,19 +1,25 @@
 """Bad JSON, bad names, bad numbers: one sentence that names the file, and nothing is written."""
 
+import gzip
 import json
 import os
+import re
 import shutil
+import struct
 
 import nibabel as nib
 import numpy as np
 import pytest
+from bobs_files import write_session
 from evaluation_data import write_comparison
+from infant_images import write_bids
 from iseg_files import brain, set_nnunet_folders, voxels_of, write_iseg
 from iseg_files import write_image as write_iseg_image
 from planning_data import set_folders, write_dataset_with_fingerprint
 from trained_model import plans, write_model
 
 from nnunetv2_dualagg import cli
+from nnunetv2_dualagg.inference.bids import find_cases, start_derivative
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.forms import Plans
@@ -174,6 +180,24 @@ def test_export_onnx(tmp_path, capsys, name, wrong):
     assert str(tmp_path / "model" / name) in error
 
 
+@pytest.mark.parametrize("wrong", [name for name in WRONG if name != "object"])
+def test_bids(tmp_path, wrong):
+    pytest.importorskip("bids", reason="pybids is not installed")
+    root, derivative = write_bids(tmp_path / "bids", ["01"]), tmp_path / "out"
+    start_derivative(derivative, root, {"CSF": 1})
+    description, ours = (folder / "dataset_description.json" for folder in (root, derivative))
+    sidecar = root / "sub-01" / "anat" / "sub-01_T1w.json"
+    sidecar.write_text('{"SkullStripped": true, "EchoTime": NaN}')
+    assert find_cases(root, derivative, ["T1", "T2"])[0].stripped is True
+    for file in (sidecar, description):
+        file.write_bytes(WRONG[wrong])
+        with pytest.raises(UserError, match=re.escape(str(file))):
+            find_cases(root, derivative, ["T1", "T2"])
+    ours.write_bytes(WRONG[wrong])
+    with pytest.raises(UserError, match=re.escape(str(ours))):
+        start_derivative(derivative, root, {"CSF": 1})
+
+
 LINES = ["Epoch 0", "train_loss -0.5", "val_loss -0.4", "Pseudo dice [np.float32(0.9), 0.8]", "Epoch time: 3.2 s"]
 
 
@@ -258,6 +282,9 @@ def test_heirs_without_an_end(tmp_path):
         "add_configuration -d 1 -c a__b -patch_size 8 8 8 -batch_size 2 -features_per_stage 4 8 8",
         "add_configuration -d 1 -c a -patch_size 8 8 8 -batch_size 0 -features_per_stage 4 8 8",
         "compare -ref {out} -pred a={out} -o {out} -np 0",
+        "pack_model -m {out} -o {out} -f x",
+        "export_onnx -m {out} -o {out} -f -1",
+        "segment -i {out} -o {out} -f 1.5",
     ],
 )
 def test_options(tmp_path, capsys, words):
@@ -293,6 +320,23 @@ def test_what_nobody_has_foreseen_is_a_sentence_too(monkeypatch, capsys):
 
 
 # 12. What nobody can mean
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [((0, 0, 0, 0), "does not tell how it lies in space"), ((0, 9, 0, 0), "axes that are not perpendicular")],
+)
+def test_an_image_that_lies_nowhere(tmp_path, monkeypatch, capsys, row, sentence):
+    set_nnunet_folders(tmp_path, monkeypatch)
+    write_session(tmp_path / "in", "11", 6)
+    file = next((tmp_path / "in").rglob("*_dseg.nii.gz"))
+    content = bytearray(gzip.decompress(file.read_bytes()))
+    struct.pack_into("<4f", content, 280, *row)  # the first row of its sform
+    file.write_bytes(gzip.compress(content))
+    code, error = run(capsys, "convert_bobs", "-i", tmp_path / "in", "-d", 221, "-np", 1)
+    assert code == 1
+    assert f"{file}" in error
+    assert sentence in error
 
 
 def _subject(folder, t1, t2):
