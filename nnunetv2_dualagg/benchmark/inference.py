@@ -37,9 +37,7 @@ class Inference:
 
 def _predictor(network: nn.Module, setting: Setting, device: torch.device) -> nnUNetPredictor:
     on_device = device.type == "cuda"
-    with contextlib.redirect_stdout(
-        io.StringIO()
-    ):  # it prints that results stay on the CPU, where there is nothing else
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints that results stay on the CPU: there is no other place
         predictor = nnUNetPredictor(
             use_mirroring=False, perform_everything_on_device=on_device, device=device, allow_tqdm=False
         )
