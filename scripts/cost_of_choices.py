@@ -36,7 +36,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "the network of version 0.1.0": {"foreground_channel": False, "residual": True, "undilated_share": None},
 }
 TIMED = ("without the foreground channel", "the network of version 0.1.0")
-ROUNDS = 9
+ROUNDS = 25
 
 
 def cost(name: str) -> tuple[float, float, float]:
@@ -62,7 +62,7 @@ def print_times() -> None:
     loss = make_loss(len(setting.strides) - 1, compiled=False)
     steps = {name: TrainingStep(name, setting, device, loss, compiled=False) for name in (FULL, *TIMED)}
     times = interleaved_times(steps, ROUNDS, device, "training steps")
-    print(f"| {'choice':37} | training step      |\n|{'-' * 39}|-------------------:|")
+    print(f"| {'choice':37} | training step     |\n|{'-' * 39}|------------------:|")
     for name in TIMED:
         low, high = ratio_range(times[name], times[FULL])
         print(f"| {name:37} | {median(times[name]) / median(times[FULL]):4.2f}x ({low:.2f}-{high:.2f}) |")
