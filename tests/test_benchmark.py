@@ -9,10 +9,11 @@ from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_en
     nnUNetPlannerResEncM,
 )
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
-from nnunetv2_dualagg.benchmark import measure, setting
+from nnunetv2_dualagg.benchmark import measure
 from nnunetv2_dualagg.benchmark.inference import Inference
 from nnunetv2_dualagg.benchmark.parts import count_flops
 from nnunetv2_dualagg.benchmark.run import benchmark, ratio_ranges
@@ -20,7 +21,9 @@ from nnunetv2_dualagg.benchmark.setting import DATASET_JSON, NETWORKS, SETTINGS,
 from nnunetv2_dualagg.benchmark.table import COLUMNS, ratios_table
 from nnunetv2_dualagg.benchmark.training import TrainingStep, make_loss
 from nnunetv2_dualagg.cli import main
+from nnunetv2_dualagg.planning.paper import paper_configuration
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.layers import DUALAGG_UNET
 
 CPU = torch.device("cpu")
 TINY = SETTINGS["tiny"]
@@ -90,25 +93,29 @@ def test_impossible_sizes_and_devices_are_refused(tmp_path, monkeypatch, sizes, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_iseg_setting_is_what_nnunet_plans(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "planner"), [("iseg", ExperimentPlanner), ("resenc", nnUNetPlannerResEncM)])
+def test_settings_are_what_nnunet_plans_for_iseg(tmp_path, monkeypatch, name, planner):
     folders = planning_data.set_folders(tmp_path, monkeypatch)
-    name = planning_data.write_dataset_with_fingerprint(folders.raw)
-    iseg = SETTINGS["iseg"]
-    planning_data.pretend_geometry(folders, name, iseg.volume, (1.0, 1.0, 1.0), cases=10)
-    planned = json.loads(json.dumps(ExperimentPlanner(1).plan_experiment(), default=float))["configurations"][
-        "3d_fullres"
-    ]
+    dataset = planning_data.write_dataset_with_fingerprint(folders.raw)
+    iseg = SETTINGS[name]
+    planning_data.pretend_geometry(folders, dataset, iseg.volume, (1.0, 1.0, 1.0), cases=10)
+    planned = json.loads(json.dumps(planner(1).plan_experiment(), default=float))["configurations"]["3d_fullres"]
     assert tuple(planned["patch_size"]) == iseg.patch_size
     assert planned["batch_size"] == iseg.batch_size
     planned = planned["architecture"]["arch_kwargs"]
     assert tuple(planned["features_per_stage"]) == iseg.features
     assert tuple(map(tuple, planned["strides"])) == iseg.strides
-    ours = plans_of(iseg)[1].configuration["architecture"]["arch_kwargs"]
-    for key in ("kernel_sizes", "n_conv_per_stage", "n_conv_per_stage_decoder", "conv_bias", "norm_op_kwargs"):
-        assert planned[key] == ours[key]
-    resenc = nnUNetPlannerResEncM(1)
-    assert resenc.UNet_blocks_per_stage_encoder[:6] == setting.RESENC_BLOCKS
-    assert set(resenc.UNet_blocks_per_stage_decoder) == {1}
+    ours = plans_of(iseg)[1].configuration["architecture"]["arch_kwargs"] | iseg.ours
+    convolutions = "n_blocks_per_stage" if name == "resenc" else "n_conv_per_stage"
+    for key in ("kernel_sizes", convolutions, "n_conv_per_stage_decoder", "conv_bias", "norm_op_kwargs"):
+        assert json.loads(json.dumps(planned[key])) == json.loads(json.dumps(ours[key]))
+
+
+def test_paper_setting_is_our_configuration():
+    architecture = paper_configuration(DUALAGG_UNET)["architecture"]
+    options = (architecture["arch_kwargs"], architecture["_kw_requires_import"])
+    expected = get_network_from_plans(DUALAGG_UNET, *options, 2, 4, deep_supervision=True)
+    assert repr(build("DualAggUNet", SETTINGS["paper"], deep_supervision=True)) == repr(expected)
 
 
 def test_training_step_is_that_of_nnunets_trainer():

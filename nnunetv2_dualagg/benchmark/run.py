@@ -78,12 +78,7 @@ def benchmark(
             "setting": asdict(setting),
         }
         try:
-            result["networks"] = measure_networks(setting, where, repeats, volume_repeats)
-            result["ratios"] = ratios(result["networks"])
-            result["ratio_ranges"] = ratio_ranges(result["networks"])
-            _print(ratios_table(result["ratios"], result["ratio_ranges"]), networks_table(result["networks"]))
-            result["parts"] = part_shares(setting, where, repeats)
-            _print(parts_table(result["parts"]))
+            result |= measure(setting, where, repeats, volume_repeats)
             result["position_attention"] = measure_position_attention(setting, where, repeats)
             _print(attention_table(result["position_attention"]))
         except torch.OutOfMemoryError as error:
@@ -92,16 +87,39 @@ def benchmark(
     return result
 
 
+def measure(
+    setting: Setting, device: torch.device, repeats: int, volume_repeats: int, networks: Sequence[str] = tuple(NETWORKS)
+) -> dict[str, Any]:
+    """Compare networks and look into DualAggUNet; tables are printed as soon as they are complete.
+
+    Args:
+        setting: their plans.
+        device: where to run.
+        repeats: rounds of measurement.
+        volume_repeats: the same for whole volumes.
+        networks: names in :data:`NETWORKS`, PlainConvUNet among them.
+
+    Returns:
+        ``networks``, ``ratios``, ``ratio_ranges`` and ``parts``.
+    """
+    measured = measure_networks(setting, device, repeats, volume_repeats, networks)
+    found: dict[str, Any] = {"networks": measured, "ratios": ratios(measured), "ratio_ranges": ratio_ranges(measured)}
+    _print(ratios_table(found["ratios"], found["ratio_ranges"]), networks_table(measured))
+    found["parts"] = part_shares(setting, device, repeats)
+    _print(parts_table(found["parts"]))
+    return found
+
+
 def measure_networks(
-    setting: Setting, device: torch.device, repeats: int, volume_repeats: int
+    setting: Setting, device: torch.device, repeats: int, volume_repeats: int, networks: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Parameters, FLOPs, training step, peak memory, inference of a patch and of a volume, by network."""
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # as nnUNetv2_train and nnUNetv2_predict do
     compiled = uses_compile(device)
-    results: dict[str, dict[str, Any]] = {name: {"flops": count_flops(name, setting)[0]} for name in NETWORKS}
+    results: dict[str, dict[str, Any]] = {name: {"flops": count_flops(name, setting)[0]} for name in networks}
     loss = make_loss(len(setting.strides) - 1, compiled)  # one for all, so that it is compiled once
-    steps = {name: TrainingStep(name, setting, device, loss, compiled) for name in NETWORKS}
+    steps = {name: TrainingStep(name, setting, device, loss, compiled) for name in networks}
     _note(results, "step", interleaved_times(steps, repeats, device, "training steps"))
     for name, step in steps.items():
         results[name]["parameters"] = sum(p.numel() for p in step.network.parameters())
@@ -109,10 +127,10 @@ def measure_networks(
         results[name]["peak_bytes"] = step.resting_bytes() + peak_bytes(step, device)
         step.optimizer.zero_grad(set_to_none=True)
     del steps, step
-    networks = {name: Inference(name, setting, device) for name in NETWORKS}
-    patches = {name: network.predict_patch for name, network in networks.items()}
+    inferences = {name: Inference(name, setting, device) for name in networks}
+    patches = {name: inference.predict_patch for name, inference in inferences.items()}
     _note(results, "patch", interleaved_times(patches, repeats, device, "inference of a patch"))
-    volumes = {name: network.predict_volume for name, network in networks.items()}
+    volumes = {name: inference.predict_volume for name, inference in inferences.items()}
     _note(results, "volume", interleaved_times(volumes, volume_repeats, device, "inference of a volume", warm_up=0))
     return results
 

@@ -1,6 +1,6 @@
 """What is compared: the plans, and the six networks built from them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_dualagg.architectures.network_options import network_options
+from nnunetv2_dualagg.planning.paper import paper_configuration
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.layers import DUALAGG_UNET
 
@@ -32,6 +33,7 @@ class Setting:
         volume: size of the image for the sliding window, voxels.
         sides: the position attention is timed on maps of side^3 voxels.
         naive_sides: so is the one with an N x N matrix, on some of them; side 32 takes 12 GiB in single precision.
+        ours: arguments of DualAggUNet that the plans give instead of those of PlainConvUNet.
     """
 
     features: tuple[int, ...]
@@ -41,6 +43,7 @@ class Setting:
     volume: tuple[int, int, int]
     sides: tuple[int, ...] = (8, 16, 32, 64)
     naive_sides: tuple[int, ...] = (8, 16, 32)
+    ours: dict[str, Any] = field(default_factory=dict)
 
     @property
     def downsampling(self) -> tuple[int, ...]:
@@ -65,10 +68,25 @@ def _halving(n_stages: int) -> tuple[tuple[int, int, int], ...]:
     return ((1, 1, 1),) + ((2, 2, 2),) * (n_stages - 1)
 
 
+def _paper() -> dict[str, Any]:
+    return paper_configuration(DUALAGG_UNET)["architecture"]["arch_kwargs"]
+
+
 SETTINGS = {
     # What nnU-Net 2.8 plans (3d_fullres, 8 GB) for T1 and T2 of 144 x 192 x 256 voxels at 1 mm, as in iSeg.
     "iseg": Setting((32, 64, 128, 256, 320, 320), (*_halving(5), (1, 2, 2)), (96, 128, 192), 2, (144, 192, 256)),
-    # The same network with one stage less on a patch that a CPU takes seconds for.
+    # What nnU-Net's ResEnc M planner makes of them: DualAggUNet has residual blocks too, and as many.
+    "resenc": Setting(
+        (32, 64, 128, 256, 320, 320),
+        (*_halving(5), (1, 2, 2)),
+        (96, 128, 192),
+        2,
+        (144, 192, 256),
+        ours={"n_blocks_per_stage": RESENC_BLOCKS, "n_conv_per_stage_decoder": (1,) * 5},
+    ),
+    # Our 3d_paper, beside nnU-Net's networks of as many stages and channels.
+    "paper": Setting((32, 64, 128), _halving(3), (32, 32, 32), 5, (144, 192, 256), (8, 16), (8, 16), _paper()),
+    # The network of "iseg" with one stage less on a patch that a CPU takes seconds for.
     "small": Setting((32, 64, 128, 256, 320), _halving(5), (48, 48, 48), 2, (96, 96, 96)),
     # To see whether the benchmark runs; its ratios mean nothing.
     "tiny": Setting((8, 16, 32), _halving(3), (8, 8, 8), 1, (12, 12, 12), (4, 8), (4,)),
@@ -130,6 +148,9 @@ def build(name: str, setting: Setting, deep_supervision: bool) -> nn.Module:
     _, configuration = plans_of(setting)
     kwargs = configuration.network_arch_init_kwargs
     if class_name == DUALAGG_UNET:
+        kwargs = kwargs | setting.ours
+        if "n_blocks_per_stage" in setting.ours:
+            del kwargs["n_conv_per_stage"]
         kwargs = network_options(kwargs, configuration.use_mask_for_norm) | kwargs
     kwargs |= options
     if name == RESENC:

@@ -14,9 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-device", choices=("cuda", "cpu"), default="cuda", help="default: cuda, as in nnU-Net")
     parser.add_argument(
         "-setting",
-        choices=("iseg", "small", "tiny"),
-        help="plans to use: nnU-Net's 3d_fullres plans for iSeg (default on CUDA), 48^3 patches (default on a CPU), or "
-        "a trial of a few seconds",
+        choices=("iseg", "resenc", "paper", "small", "tiny"),
+        help="plans to use: nnU-Net's 3d_fullres plans for iSeg (default on CUDA), those of its ResEnc M planner, our "
+        "3d_paper, 48^3 patches (default on a CPU), or a trial of a few seconds",
     )
     size: dict[str, Any] = {"type": whole(1, 1024), "nargs": 3, "metavar": ("Z", "Y", "X")}
     parser.add_argument("-patch", **size, help="patch size instead of the setting's")
