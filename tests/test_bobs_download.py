@@ -131,7 +131,7 @@ def test_without_internet_it_says_what_to_do_by_hand(tmp_path, monkeypatch, caps
         url = closed.url
     assert cli.main(["download_bobs", "-o", str(tmp_path / "bobs"), "-ages", "6", "-url", url]) == 1
     error = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("Error"))
-    assert f"fetch {url}V1.0.zip on another computer, unzip it into {tmp_path / 'bobs'}" in error
+    assert f"download {url}V1.0.zip on another computer, unzip it into {tmp_path / 'bobs'}" in error
     assert files_in(tmp_path / "bobs") == ["origin.json"]
 
 

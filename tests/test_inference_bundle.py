@@ -106,7 +106,10 @@ def put(*path_and_value):
         (put("plans", "transpose_forward", [0, 0, 2]), "transpose_forward"),
         (put("plans", "dataset_name", "../../elsewhere"), "dataset_name"),
         (put("dataset", "labels", {"background": 0, "brain": [1, 2]}), "labels"),
-        (put("dataset", "labels", {"background": 0, "ignore": 1, "CSF": 2, "GM": 3, "WM": 4}), "itself in labels"),
+        (
+            put("dataset", "labels", {"background": 0, "ignore": 1, "CSF": 2, "GM": 3, "WM": 4}),
+            "is inconsistent in labels",
+        ),
         (put("dataset", "channel_names", {"0": "T1"}), "is inconsistent in normalization_schemes"),
         (put("folds", [0, 1]), "lacks"),
         (put("folds", ["../x"]), "folds"),

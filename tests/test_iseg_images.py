@@ -90,8 +90,8 @@ def test_a_pair_with_nifti_header(tmp_path):
     ("change", "words"),
     [
         (lambda block: block[:100], "truncated.*100 bytes.*348"),
-        (lambda block: bytes(348), "no header"),
-        (lambda block: block[:344] + b"n+1\0", "no header"),
+        (lambda block: bytes(348), "not an image header"),
+        (lambda block: block[:344] + b"n+1\0", "not an image header"),
         (at(40, "h", 2), r"shape \(4, 5\).*three axes"),
         (at(40, "5h", 4, 4, 5, 6, 3), r"shape \(4, 5, 6, 3\).*three axes"),
         (at(42, "h", 0), r"shape \(0, 5, 6\).*three axes"),

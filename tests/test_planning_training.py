@@ -1,13 +1,11 @@
 """Plan, split, train and predict with the network from the plans: nnU-Net's stock trainer, no environment variable."""
 
-import functools
 import math
 
 import nibabel as nib
 import pytest
 import torch
-from nnunet_commands import add_tiny_configuration, run_command
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunet_commands import add_tiny_configuration, run_command, shorten_epochs
 from planning_data import set_folders, use_threads, write_dataset
 
 from nnunetv2_dualagg.planning.splits import trained_folds
@@ -15,23 +13,12 @@ from nnunetv2_dualagg.planning.splits import trained_folds
 NAME = "Dataset001_Boxes"
 
 
-def shorten_epochs(monkeypatch):
-    stock = nnUNetTrainer.__init__
-
-    @functools.wraps(stock)  # nnU-Net reads the names of the arguments
-    def init(self, *args, **kwargs):
-        stock(self, *args, **kwargs)
-        self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 20, 2
-
-    monkeypatch.setattr(nnUNetTrainer, "__init__", init)
-
-
 @pytest.mark.slow
 def test_the_stock_trainer_trains_our_network(tmp_path, monkeypatch, capsys):
     folders = set_folders(tmp_path, monkeypatch)
     use_threads(monkeypatch)
     monkeypatch.delenv("nnUNet_extTrainer", raising=False)
-    shorten_epochs(monkeypatch)
+    shorten_epochs(monkeypatch, 20)
     write_dataset(folders.raw, cases=3)
     run_command("nnUNetv2_plan_and_preprocess -d 1 -c 3d_fullres -npfp 1 -np 1 --no_pbar")
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
