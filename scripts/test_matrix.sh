@@ -12,8 +12,10 @@ BIN=${BIN:-.venv/bin}
 mkdir -p .matrix
 
 resolve() {  # PYTHON RESOLUTION: writes the versions to a file and shows the main ones
-    "$BIN/uv" pip compile --quiet --python-version "$1" --resolution "$2" --extra demo --extra onnx --no-header \
-        --no-annotate pyproject.toml --output-file ".matrix/$1-$2.txt"
+    local extras=(--extra demo --extra onnx)
+    [ "$2" != lowest-direct ] || extras=(--extra demo)  # the export needs a newer PyTorch than the rest
+    "$BIN/uv" pip compile --quiet --python-version "$1" --resolution "$2" "${extras[@]}" --no-header --no-annotate \
+        pyproject.toml --output-file ".matrix/$1-$2.txt"
     echo "== Python $1, $2: $(grep -E "^(nnunetv2|torch|numpy|monai|pandas)==" ".matrix/$1-$2.txt" | tr '\n' ' ')"
 }
 

@@ -15,10 +15,10 @@ def pytest_addoption(parser):
 # left alone with a long one in the end.
 LONG = (
     "test_life_cycle",
-    "test_seeded_training",
-    "test_workflow_run",
     "test_reliability_kill",
-    "test_inference_segment",
+    "test_reliability_fuzz",
+    "test_trainers_foreground",
+    "test_seeded_training",
 )
 
 
