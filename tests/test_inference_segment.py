@@ -15,7 +15,7 @@ from nnunetv2_dualagg.inference import load_model, segment
 from nnunetv2_dualagg.inference.alignment import resample
 from nnunetv2_dualagg.inference.images import Image
 from nnunetv2_dualagg.inference.packing import pack_model
-from nnunetv2_dualagg.inference.windows import WindowPredictor
+from nnunetv2_dualagg.inference.windows import WindowPredictor, are_empty
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
 
@@ -94,6 +94,21 @@ def test_windows_without_brain_are_skipped_where_the_background_is_known(tmp_pat
     expected = model.predictor.predict_logits_from_preprocessed_data(corner)
     assert len(windows) == 8 + 64
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_empty_windows_are_found_at_once(dimension):
+    torch.manual_seed(0)
+    image = torch.randn(2, 14, 15, 16) * (torch.rand(1, 14, 15, 16) < 0.003)
+    image[0, 3, 4, 5] = float("nan")
+    if dimension == 3:
+        starts = [(x, y, z) for x in range(0, 11, 2) for y in range(0, 12) for z in range(0, 13, 3)]
+        slicers = [(slice(None), *(slice(start, start + 4) for start in corner)) for corner in starts]
+    else:
+        slicers = [(slice(None), x, slice(y, y + 4), slice(y, y + 5)) for x in range(14) for y in range(0, 12)]
+    expected = [not bool(image[where].any()) for where in slicers]
+    assert 0.1 < np.mean(expected) < 0.9
+    assert are_empty(image, slicers) == expected
 
 
 @pytest.mark.parametrize("codes", ["RAS", "PIR"])

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nnunetv2_dualagg.inference.images import Image, from_itk, read_image, same_grid, to_itk
+from nnunetv2_dualagg.utils.boxes import bounding_box
 from nnunetv2_dualagg.utils.errors import UserError
 
 LEAST_BACKGROUND = 0.2
@@ -30,9 +31,10 @@ def is_skull_stripped(image: Image) -> bool:
     inside = image.data != 0
     if 1 - inside.mean() < LEAST_BACKGROUND or inside.sum() * image.voxel_ml > LARGEST_BRAIN:
         return False
-    filled = ndimage.binary_fill_holes(inside)
-    depth = ndimage.distance_transform_edt(np.pad(filled, 1), sampling=image.spacing)[1:-1, 1:-1, 1:-1]
-    shells = [image.data[(depth > mm) & (depth <= mm + 2)] for mm in (0, 2, 4, 6, 8, 10)]
+    box = bounding_box(inside)  # outside of it, distances would be computed for nothing
+    solid = ndimage.binary_fill_holes(inside[box])
+    depth = ndimage.distance_transform_edt(np.pad(solid, 1), sampling=image.spacing)[1:-1, 1:-1, 1:-1]
+    shells = [image.data[box][(depth > mm) & (depth <= mm + 2)] for mm in (0, 2, 4, 6, 8, 10)]
     profile = [float(np.median(shell)) if shell.size else 0.0 for shell in shells]
     scalp = max(profile[:2])
     dips = [k for k in (2, 3, 4) if profile[k] < SKULL_DIP * scalp]
@@ -61,7 +63,15 @@ def find_brain(t1: Image, mask_file: Path | None, stripped: bool | None) -> NDAr
             f"{t1.file} shows more than a brain; give a mask of the brain with -mask FILE ({MASK_TOOLS}), "
             "or --skull-stripped if everything but the brain is 0"
         )
-    return ndimage.binary_fill_holes(t1.data != 0)
+    return filled(t1.data != 0)
+
+
+def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask without holes; looked for within its bounding box, since there are none outside."""
+    box = bounding_box(mask)
+    whole = np.zeros_like(mask)
+    whole[box] = ndimage.binary_fill_holes(mask[box])
+    return whole
 
 
 def _read_mask(t1: Image, file: Path) -> NDArray[np.bool_]:

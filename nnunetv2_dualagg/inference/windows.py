@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+from collections.abc import Sequence
+from itertools import compress, product
 from math import prod
-from typing import Any
 
+import numpy as np
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
@@ -42,20 +44,26 @@ class WindowPredictor(nnUNetPredictor):
         patch = tuple(self.configuration_manager.patch_size)
         weight = compute_gaussian(patch, sigma_scale=1 / 8, value_scaling_factor=10, device=results).float()
         heads = self.label_manager.num_segmentation_heads
-        logits = torch.zeros((heads, *data.shape[1:]), device=results)
-        weights = torch.zeros(data.shape[1:], device=results)
-        size = max(1, VOXELS_AT_ONCE.get(self.device.type, 2**18) // prod(patch))
+        sums = torch.zeros((heads + 1, *data.shape[1:]), device=results)  # weighted logits, and the weights
         background = self._known_background(data.shape[0], heads)
+        empty = are_empty(data, slicers) if background is not None else [False] * len(slicers)
+        full = [where for where, nothing in zip(slicers, empty, strict=True) if not nothing]
+        size = max(1, VOXELS_AT_ONCE.get(self.device.type, 2**18) // prod(patch))
         with tqdm(total=len(slicers), unit="window", leave=False, disable=not self.allow_tqdm) as bar:
-            for group in self._groups(data, slicers, size, background is not None):
-                for where, values in self._predicted(data, group, background):
-                    logits[where] += values.to(results, torch.float32) * weight
-                    weights[where[1:]] += weight
+            for group in (full[start : start + size] for start in range(0, len(full), size)):
+                batch = torch.stack([data[where] for where in group]).to(self.device)
+                values = self._internal_maybe_mirror_and_predict(batch).to(results, torch.float32)
+                for where, weighted in zip(group, _weighted(values, weight), strict=True):
+                    sums[where].add_(weighted)
                 bar.update(len(group))
-        return logits.div_(weights)
+            if background is not None:
+                (weighted,) = _weighted(background.to(results, torch.float32).expand(1, heads, *patch), weight)
+                for where in compress(slicers, empty):
+                    sums[where].add_(weighted)
+        return sums[:-1].div_(sums[-1])
 
     def _known_background(self, channels: int, heads: int) -> Tensor | None:
-        """The logits that the network gives where the image is 0, if it is known what they are; (classes,)."""
+        """The logits that the network gives where the image is 0, (1, classes, 1, ...), if they are known."""
         modules = dict(self.network.named_modules())
         rule = modules.get("known_background")
         if rule is None or not bool(rule.state_dict()["rule"][0]):
@@ -63,21 +71,29 @@ class WindowPredictor(nnUNetPredictor):
         shape = [1] * len(self.configuration_manager.patch_size)
         device = next(self.network.parameters()).device
         zeros = (torch.zeros(1, n, *shape, device=device) for n in (heads, channels))
-        return rule(*zeros).flatten()
+        return rule(*zeros)
 
-    def _groups(self, data: Tensor, slicers: list[Any], size: int, skip: bool) -> list[list[Any]]:
-        """Windows to predict together; those without any brain make up a group of their own, the last."""
-        empty = [skip and not bool(data[where].any()) for where in slicers]
-        full = [where for where, nothing in zip(slicers, empty, strict=True) if not nothing]
-        groups = [full[start : start + size] for start in range(0, len(full), size)]
-        nothing = [where for where, is_empty in zip(slicers, empty, strict=True) if is_empty]
-        return groups + ([nothing] if nothing else [])
 
-    def _predicted(self, data: Tensor, group: list[Any], background: Tensor | None) -> Any:
-        """Each window of a group with its logits (classes, *patch)."""
-        if background is not None and not bool(data[group[0]].any()):
-            values = background.reshape(-1, *[1] * len(self.configuration_manager.patch_size))
-            yield from ((where, values) for where in group)
-            return
-        batch = torch.stack([data[where] for where in group]).contiguous().to(self.device)
-        yield from zip(group, self._internal_maybe_mirror_and_predict(batch), strict=True)
+def _weighted(values: Tensor, weight: Tensor) -> Tensor:
+    """Logits (N, classes, *patch) times the weight (*patch) of each voxel, and the weight behind them as a channel."""
+    return torch.cat([values * weight, weight.expand(len(values), 1, *weight.shape)], dim=1)
+
+
+def are_empty(data: Tensor, slicers: Sequence[tuple[slice | int, ...]]) -> list[bool]:
+    """Whether an image is 0 all over each window; one look at the image serves all windows.
+
+    Args:
+        data: (C, *spatial).
+        slicers: windows, the first slice for the channels.
+    """
+    image = (data != 0).any(dim=0).cpu().numpy()
+    below = np.pad(image, [(1, 0)] * image.ndim).astype(np.int32)  # voxels that are not 0 below each corner
+    for axis in range(image.ndim):
+        np.cumsum(below, axis, dtype=np.int32, out=below)
+    bounds = [[(s.start, s.stop) if isinstance(s, slice) else (s, s + 1) for s in where[1:]] for where in slicers]
+    corners = np.array(bounds).transpose(1, 2, 0)  # axis, start or stop, window
+    count = np.zeros(len(slicers), np.int64)
+    for ends in product((0, 1), repeat=image.ndim):
+        sign = (-1) ** (image.ndim - sum(ends))
+        count += sign * below[tuple(corners[axis, end] for axis, end in enumerate(ends))]
+    return (count == 0).tolist()
