@@ -24,7 +24,7 @@ from nnunetv2_dualagg.inference.bundle import (
 )
 from nnunetv2_dualagg.inference.bundle_schema import CONTENT, one_line
 from nnunetv2_dualagg.inference.trained_folder import read_trained
-from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError, explained
 from nnunetv2_dualagg.utils.files import new_directory, new_file
 
 DEFAULT_FOLDS = (0, 1, 2, 3, 4)
@@ -67,24 +67,25 @@ def pack_model(
     folder = Path(model_folder)
     folds = [fold if fold == "all" else int(fold) for fold in folds]
     plans, dataset, checkpoints = read_trained(folder, [folder / f"fold_{fold}" / checkpoint_name for fold in folds])
-    first = checkpoints[0]
-    configuration = first["init_args"]["configuration"]
-    axes = first.get("inference_allowed_mirroring_axes")
-    content = {
-        "trainer": first["trainer_name"],
-        "configuration": configuration,
-        "folds": folds,
-        "mirroring_axes": None if axes is None else list(axes),
-        "orientation": orientation or dataset.get("orientation", ISEG_ORIENTATION),
-        "plans": _plans(folder, plans, configuration),
-        "dataset": _of_schema(dataset, "dataset"),
-        "versions": {name: version(name) for name in ("nnunetv2_dualagg", "nnunetv2", "torch")},
-        "training": _training(dataset, first, checkpoint_name),
-        "description": description,
-        "licence": licence,
-    }
-    content = json.loads(json.dumps(content, default=_plain))
-    tensors = _tensors(folder, content, checkpoints, half)
+    with explained(f"{folder} cannot be packed"):  # nnU-Net's and PyTorch's exceptions
+        first = checkpoints[0]
+        configuration = first["init_args"]["configuration"]
+        axes = first.get("inference_allowed_mirroring_axes")
+        content = {
+            "trainer": first["trainer_name"],
+            "configuration": configuration,
+            "folds": folds,
+            "mirroring_axes": None if axes is None else list(axes),
+            "orientation": orientation or dataset.get("orientation", ISEG_ORIENTATION),
+            "plans": _plans(folder, plans, configuration),
+            "dataset": _of_schema(dataset, "dataset"),
+            "versions": {name: version(name) for name in ("nnunetv2_dualagg", "nnunetv2", "torch")},
+            "training": _training(dataset, first, checkpoint_name),
+            "description": description,
+            "licence": licence,
+        }
+        content = json.loads(json.dumps(content, default=_plain))
+        tensors = _tensors(folder, content, checkpoints, half)
     content["sha256"] = checksum(sorted(tensors.items()))
     with new_file(output, overwrite) as part:
         part.touch()
