@@ -43,7 +43,7 @@ COMMANDS = {
     targets.segment: (0, 100),
     targets.segment_with_folder: (0, 60),
     targets.segment_bids: (0, 60),
-    targets.plan: (0, 80),
+    targets.plan: (6, 80),
     targets.compare: (0, 40),
 }
 
