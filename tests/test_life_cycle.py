@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from nnunet_commands import add_tiny_configuration, run_command, shorten_epochs
+from nnunet_commands import add_tiny_configuration, run_command
 from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from scipy.ndimage import binary_fill_holes
@@ -50,9 +50,7 @@ def preprocessed(environment):
 
 @pytest.fixture(scope="module")
 def trained(preprocessed):
-    with pytest.MonkeyPatch.context() as patch:
-        shorten_epochs(patch, 100)
-        run_command(f"nnUNetv2_train 219 3d_tiny 0 -tr {TRAINER} -device cpu")
+    run_command(f"nnUNetv2_train 219 3d_tiny 0 -tr {TRAINER} -device cpu")
     return preprocessed
 
 

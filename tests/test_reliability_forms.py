@@ -324,7 +324,7 @@ def test_what_nobody_has_foreseen_is_a_sentence_too(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("row", "sentence"),
-    [((0, 0, 0, 0), "does not tell how it lies in space"), ((0, 9, 0, 0), "axes that are not perpendicular")],
+    [((0, 0, 0, 0), "does not tell how it lies in space"), ((9, 9, 0, 0), "axes that are not perpendicular")],
 )
 def test_an_image_that_lies_nowhere(tmp_path, monkeypatch, capsys, row, sentence):
     set_nnunet_folders(tmp_path, monkeypatch)

@@ -75,11 +75,11 @@ def export_onnx(
         UserError: a package of the extra "onnx", a file or the trainer is missing, or ONNX Runtime disagrees.
     """
     model_folder, output = Path(model_folder), Path(output)
-    _check_packages()
     inputs = [model_folder / "plans.json", *(model_folder / f"fold_{fold}" / checkpoint_name for fold in folds)]
     with new_file(output, overwrite, inputs) as part:
         with explained(f"{model_folder} cannot be exported"):  # nnU-Net's and PyTorch's exceptions
             predictor = _load(model_folder, folds, checkpoint_name)
+            _check_packages()
             networks = [_with_weights(predictor.network, weights) for weights in predictor.list_of_parameters]
             network = networks[0] if len(networks) == 1 else MeanOfLogits(networks)
             input_shape = (_number_of_channels(predictor), *map(int, predictor.configuration_manager.patch_size))
