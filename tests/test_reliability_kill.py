@@ -294,6 +294,18 @@ def test_a_download_killed_within_a_file_leaves_nothing_of_it(tmp_path, monkeypa
     assert set(content(command)) == {*BUCKET, "origin.json"}
 
 
+@pytest.mark.parametrize("make", [download_bobs, segment, workflow], ids=lambda make: make.__name__)
+def test_killed_after_the_last_file_was_in_its_place(tmp_path, monkeypatch, bucket, make):
+    """All files are there, so that the command has nothing to write, but the workplace of the last one is too."""
+    command = prepare(make, tmp_path, monkeypatch, bucket)
+    assert run(command.arguments)[0] == 0
+    for folder in {file.parent for file in command.target.rglob("*") if file.is_file()}:
+        (folder / ".nnunetv2_dualagg-left").mkdir()
+    code, errors = run(command.arguments)
+    assert code == 0, errors
+    assert hidden(tmp_path) == []
+
+
 def test_segment_goes_on_after_a_kill_while_its_files_came_into_place(tmp_path, monkeypatch, bucket):
     command = prepare(segment, tmp_path, monkeypatch, bucket)
     segmentation, record = (command.target / f"sub-01_{name}" for name in ("dseg.nii.gz", "dseg.json"))

@@ -12,6 +12,7 @@ from nnunetv2_dualagg.inference.images import stem_of
 from nnunetv2_dualagg.inference.model import Model, load_model
 from nnunetv2_dualagg.inference.outputs import is_done, write
 from nnunetv2_dualagg.utils.errors import UserError, explained
+from nnunetv2_dualagg.utils.files import remove_abandoned
 
 Paths = Path | str | Sequence[Path | str]
 
@@ -108,6 +109,8 @@ def _segment_all(
         try:
             if overwrite or not is_done(case, model.record, options):
                 results.append(segment_case(case, model, options, bar.write if progress else None))
+            else:
+                remove_abandoned(case.target.parent)
         except UserError as error:
             if len(cases) == 1:
                 raise

@@ -14,8 +14,8 @@ _EXPECTED = {
     "string_type": "a word",
     "list_type": "a list",
 }
-_OF_UNIONS = re.compile(r"str|int|float|Site|constrained-\w+|(list|literal)\[.*\]")
-"""What pydantic puts into the place of a fault where a value may be of several types."""
+_OF_UNIONS = re.compile(r"str|int|float|Site|constrained-\w+|(list|literal)\[.*\]|\[key\]")
+"""What pydantic puts into the place of a fault where a value may be of several types, or where a key is at fault."""
 
 
 def sentence(error: ValidationError, root: str) -> str:

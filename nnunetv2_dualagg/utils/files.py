@@ -144,6 +144,16 @@ def regular_file(path: Path | str) -> Path:
     return path
 
 
+def remove_abandoned(parent: Path) -> None:
+    """Remove the workplaces in a folder whose process is gone; for commands that find their files there already."""
+    for left in sorted(path for path in parent.iterdir() if path.name.startswith(_WORKPLACE) and path.is_dir()):
+        lock = FileLock(left / _LOCK)
+        with suppress(Timeout, OSError):  # in use, or another process has just removed it, or is not ours to remove
+            lock.acquire(timeout=0)
+            _restore(left)
+            _remove(left, lock)
+
+
 def foreign_files(folder: Path, made_by: str) -> set[str]:
     """The files of a folder, relative to it, that are not in the mark that a command left there."""
     try:
@@ -244,12 +254,7 @@ def _restore(workplace: Path) -> None:
 def _workplace(parent: Path) -> Iterator[Path]:
     """A locked hidden folder that is finally removed; those whose process is gone are removed first."""
     parent.mkdir(parents=True, exist_ok=True)
-    for left in sorted(path for path in parent.iterdir() if path.name.startswith(_WORKPLACE) and path.is_dir()):
-        lock = FileLock(left / _LOCK)
-        with suppress(Timeout, OSError):  # in use, or another process has just removed it, or is not ours to remove
-            lock.acquire(timeout=0)
-            _restore(left)
-            _remove(left, lock)
+    remove_abandoned(parent)
     folder, lock = _locked_folder(parent)
     try:
         yield folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunetv2_dualagg.utils.errors import UserError, needs_extra
-from nnunetv2_dualagg.utils.files import new_file
+from nnunetv2_dualagg.utils.files import new_file, remove_abandoned
 from nnunetv2_dualagg.workflow.config import read_config
 from nnunetv2_dualagg.workflow.estimate import estimate
 from nnunetv2_dualagg.workflow.experiment import Experiment
@@ -32,6 +32,7 @@ def write_workflow(output: Path) -> list[str]:
     for template, name in _templates(TEMPLATES, ""):
         target = output / name
         if target.exists():
+            remove_abandoned(target.parent)
             lines.append(f"kept    {target}")
             continue
         with new_file(target) as part:

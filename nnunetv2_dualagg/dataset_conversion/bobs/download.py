@@ -13,7 +13,7 @@ from nnunetv2_dualagg.dataset_conversion.bobs.layout import AGES
 from nnunetv2_dualagg.dataset_conversion.bobs.origin import BOBS
 from nnunetv2_dualagg.dataset_conversion.bobs.registry import ARCHIVE, BASE_URL, RemoteFile, load_registry, of_ages
 from nnunetv2_dualagg.utils.errors import UserError
-from nnunetv2_dualagg.utils.files import new_file
+from nnunetv2_dualagg.utils.files import new_file, remove_abandoned
 
 RETRIES = 3
 
@@ -104,6 +104,8 @@ def _fetch(wanted: Sequence[RemoteFile], output: Path, url: str, retries: int) -
                         fetched = Path(store.fetch(path, downloader=_Downloader(url, files, bar)))
                         _usual_permissions(fetched)
                         fetched.rename(part)
+                else:
+                    remove_abandoned(target.parent)
                 bar.update(before + file.size - bar.n)  # a file that was there has not moved the bar
     finally:
         pooch.get_logger().setLevel(level)
