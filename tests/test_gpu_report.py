@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ MACHINE = {
 
 def report(*words, **environment):
     line = ["bash", str(SCRIPT), *map(str, words)]
-    return subprocess.run(line, capture_output=True, text=True, env={**os.environ, **environment})
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the script types our commands
+    return subprocess.run(line, capture_output=True, text=True, env={**os.environ, "PATH": path, **environment})
 
 
 def test_a_part_is_skipped_or_fails_without_stopping_the_others(tmp_path):

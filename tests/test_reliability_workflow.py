@@ -48,7 +48,7 @@ def test_names(change, text):
         ({"dataset": {"id": 219, "iseg": {"folders": ["x"], "yaer": 2019}}}, "yaer"),
         ({"threads": {"train": 0}}, "train"),
         ({"splits": "nothing.json"}, "nothing.json"),
-        ({"ensembles": {"e precious": ["plain", "resenc"]}}, "ensembles: e precious is no name"),
+        ({"ensembles": {"e precious": ["plain", "resenc"]}}, "ensembles: e precious is not a valid name"),
     ],
 )
 def test_values_that_stop_a_dry_run(tmp_path, change, sentence):
