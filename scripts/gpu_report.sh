@@ -39,9 +39,10 @@ mkdir -p "$nnUNet_raw" "$nnUNet_preprocessed" "$nnUNet_results"
 if [ "$device" = cpu ]; then export nnUNet_n_proc_DA=1 nnUNet_def_n_proc=1; fi
 
 parts=()
-part() {  # part NAME SECONDS COMMAND ...: writes OUT/NAME.json
+part() {  # part NAME SECONDS COMMAND ...: writes OUT/NAME.json; "py X" is the module X of gpu_report/
     local name=$1 most=$2 left=$((limit - SECONDS)) started=$SECONDS code=0
     shift 2
+    if [ "$1" = py ]; then set -- python "$here/gpu_report/$2.py" --device "$device" "${@:3}"; fi
     case $wanted in "  " | *" $name "*) ;; *) return ;; esac
     parts+=("$name")
     if [ -e "$out/$name.json" ]; then echo "$name: there already"; return; fi
@@ -50,19 +51,18 @@ part() {  # part NAME SECONDS COMMAND ...: writes OUT/NAME.json
     timeout -k 10 $((most < left ? most : left)) "$@" > "$out/logs/$name.log" 2>&1 || code=$?
     printf '%s\t%d\t%d\n' "$name" $((SECONDS - started)) "$code" >> "$out/times.tsv"
 }
-py() { echo python "$here/gpu_report/$1.py" --device "$device"; }
 
-part machine 60 $(py machine) -o "$out/machine.json"
+part machine 60 py machine -o "$out/machine.json"
 part data $((2 * slow)) bash "$here/gpu_report/data.sh" "$work" "$device" "$out/data.json"
-part tests $((3 * slow)) $(py tests) -o "$out/tests.json"
-part step_3d_fullres $((3 * slow)) $(py steps) -o "$out/step_3d_fullres.json" "${settings[0]}" --repeats $repeats
-part kernels $slow $(py kernels) -o "$out/kernels.json" "${settings[0]}"
-part epochs $((4 * slow)) $(py epochs) -o "$out/epochs.json" --iterations $iterations \
+part tests $((3 * slow)) py tests -o "$out/tests.json"
+part step_3d_fullres $((3 * slow)) py steps -o "$out/step_3d_fullres.json" "${settings[0]}" --repeats $repeats
+part kernels $slow py kernels -o "$out/kernels.json" "${settings[0]}"
+part epochs $((4 * slow)) py epochs -o "$out/epochs.json" --iterations $iterations \
     nnUNetTrainer:$plain nnUNetTrainerDualAgg:$plain nnUNetTrainerDualAggPaper:$paper \
     nnUNetTrainerDualAggSite:$plain nnUNetTrainerDualAggSynthetic:$plain
-part volume_3d_fullres $((2 * slow)) $(py volume) -o "$out/volume_3d_fullres.json" nnUNetTrainerDualAgg:$plain 0.5
-part volume_3d_paper $((2 * slow)) $(py volume) -o "$out/volume_3d_paper.json" nnUNetTrainerDualAggPaper:$paper 0.25
-part step_3d_paper $((2 * slow)) $(py steps) -o "$out/step_3d_paper.json" "${settings[2]}" --repeats $repeats
-part step_resenc_m $((3 * slow)) $(py steps) -o "$out/step_resenc_m.json" "${settings[1]}" --repeats $repeats
+part volume_3d_fullres $((2 * slow)) py volume -o "$out/volume_3d_fullres.json" nnUNetTrainerDualAgg:$plain 0.5
+part volume_3d_paper $((2 * slow)) py volume -o "$out/volume_3d_paper.json" nnUNetTrainerDualAggPaper:$paper 0.25
+part step_3d_paper $((2 * slow)) py steps -o "$out/step_3d_paper.json" "${settings[2]}" --repeats $repeats
+part step_resenc_m $((3 * slow)) py steps -o "$out/step_resenc_m.json" "${settings[1]}" --repeats $repeats
 
 python "$here/gpu_report/summary.py" "$out" "${parts[@]}"

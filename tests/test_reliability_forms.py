@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from bobs_files import write_session
 from evaluation_data import write_comparison
+from fuzz_targets import FINGERPRINT
 from infant_images import write_bids
 from iseg_files import brain, set_nnunet_folders, voxels_of, write_iseg
 from iseg_files import write_image as write_iseg_image
@@ -154,14 +155,7 @@ def test_plan(tmp_path, monkeypatch, capsys, name, wrong):
     (raw / "dataset.json").write_text(json.dumps({**description, "numTraining": 3}))
     preprocessed = folders.preprocessed / "Dataset001_Boxes"
     preprocessed.mkdir()
-    numbers = dict.fromkeys(("max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std"), 1.0)
-    fingerprint = {
-        "spacings": [[1.0, 1.0, 1.0]] * 3,
-        "shapes_after_crop": [[40, 40, 40]] * 3,
-        "foreground_intensity_properties_per_channel": {"0": numbers},
-        "median_relative_size_after_cropping": 1.0,
-    }
-    (preprocessed / "dataset_fingerprint.json").write_text(json.dumps(fingerprint))
+    (preprocessed / "dataset_fingerprint.json").write_text(json.dumps(FINGERPRINT))
     file = raw / "dataset.json" if name.startswith("raw") else preprocessed / name
     file.write_bytes(WRONG[wrong])
     code, error = run(capsys, "plan", "-d", 1)
