@@ -128,7 +128,7 @@ def test_more_subjects_leave_the_others_alone(data, maps, tmp_path):
 def test_testing_subjects_have_maps_that_no_training_subject_has(
     maps, capsys, num_training, num_testing, expected, said
 ):
-    subjects = _subjects(maps, num_training, num_testing, seed=0)
+    subjects = _subjects(maps, [TRAINING_SITE], num_training, num_testing, seed=0)
     assert [subject.anatomy.name[-len("0.nii.gz")] for subject in subjects] == expected
     out = capsys.readouterr().out
     assert out.endswith(said)
@@ -144,6 +144,28 @@ def test_nifti_is_an_option(data, maps, tmp_path):
         assert np.array_equal(voxels(file), voxels(data / f"iSeg-2019-Training/subject-2-{modality}.img"))
     again = phantom(tmp_path / "again", maps=maps, file_ending=".nii.gz", num_testing=0)
     assert digests(again) == digests(folder)
+
+
+def test_training_subjects_at_several_sites_are_the_same_brains(data, maps, tmp_path):
+    folder = phantom(tmp_path / "sites", maps=maps, training_sites=["MAP", "Emory"]) / "iSeg-2019-Training"
+    for modality in ("T1", "T2", "label"):  # the first site's subjects are what they are without the others
+        first = [voxels(f / f"subject-2-{modality}.img") for f in (folder, data / "iSeg-2019-Training")]
+        assert np.array_equal(*first)
+    scans = [voxels(folder / f"subject-{n}-T1.img") for n in (2, 4)]
+    labels = [voxels(folder / f"subject-{n}-label.img") for n in (2, 4)]
+    assert np.array_equal(*labels)
+    gm = labels[0] == 2
+    assert scans[1][gm].mean() == pytest.approx(8 / 5 * scans[0][gm].mean(), rel=0.1)  # the gains of the scanners
+    rows = (tmp_path / "sites" / "sites.csv").read_text().split()
+    assert rows[1:5] == ["1,MAP", "2,MAP", "3,Emory", "4,Emory"]
+    assert rows[5:] == ["24,BCP", "25,Stanford", "26,Emory"]
+
+
+@pytest.mark.parametrize("sites", [[], ["MAP", "MAP"], ["Utopia"]])
+def test_training_sites_that_are_none(tmp_path, sites):
+    with pytest.raises(UserError, match="expected some of MAP, BCP, Stanford, Emory"):
+        phantom(tmp_path / "no", training_sites=sites)
+    assert not (tmp_path / "no").exists()
 
 
 def test_more_than_23_training_subjects_push_the_testing_subjects_up(maps, tmp_path):

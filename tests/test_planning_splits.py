@@ -6,6 +6,7 @@ from planning_data import set_folders, use_threads, write_dataset
 
 from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.planning.splits import (
+    by_site,
     by_subject,
     divided_subjects,
     hold_out,
@@ -55,6 +56,27 @@ def test_hold_out():
 
 def test_default_is_nnunets():
     assert nnunet_default(CASES[::-1]) == generate_crossval_split(CASES, seed=12345, n_splits=5)
+
+
+def test_by_site_trains_and_validates_at_one_site():
+    sites = {case: "A" for case in CASES} | {f"other_{i}": "B" for i in range(6)}
+    folds = by_site(list(sites)[::-1], sites)
+    assert folds[0] == nnunet_default(CASES)[0]
+    assert folds[1] == nnunet_default([f"other_{i}" for i in range(6)])[0]
+
+
+def test_by_site_keeps_subjects_together():
+    visits = {f"s{i}_{age}mo": f"s{i}" for i in range(5) for age in (3, 6)}
+    (fold,) = by_site(list(visits), dict.fromkeys(visits, "A"), visits)
+    assert divided_subjects([fold], visits) == []
+    assert len(fold["val"]) == 2
+
+
+def test_by_site_needs_sites_of_five_subjects():
+    with pytest.raises(UserError, match="iSeg_010 has no site"):
+        by_site(CASES, dict.fromkeys(CASES[:9], "A"))
+    with pytest.raises(UserError, match="B: there are 4 subjects; expected at least 5"):
+        by_site(CASES, {case: "AB"[i > 5] for i, case in enumerate(CASES)})
 
 
 VISITS = {f"BOBs_{infant}_{age}mo": f"BOBs_{infant}" for infant in "ABCDEFG" for age in (3, 6)}
@@ -187,3 +209,18 @@ def test_training_cases_without_the_raw_dataset(folders, monkeypatch):
 def test_unknown_dataset(folders, capsys, dataset):
     assert main(["splits", "-d", dataset, "--loso"]) == 1
     assert f"there is no dataset {dataset}" in capsys.readouterr().err
+
+
+def test_by_site_command(folders, file, capsys):
+    main(["splits", "-d", "1", "--default"])
+    default = json.loads(file.read_text())
+    assert main(["splits", "-d", "1", "--by-site", "--overwrite"]) == 1
+    assert "has no sites.json in nnUNet_raw" in capsys.readouterr().err
+    cases = training_cases(NAME)
+    (folders.raw / NAME / "sites.json").write_text(
+        json.dumps({case: {"site": "A"} if i < 5 else "B" for i, case in enumerate(cases)})
+    )
+    main(["splits", "-d", "1", "--by-site", "--overwrite"])
+    folds = json.loads(file.read_text())
+    assert [len(fold["train"] + fold["val"]) for fold in folds] == [5, 5]
+    assert folds != default

@@ -73,7 +73,16 @@ FAULTS = [
     (lambda c: c["methods"].update(a=c["methods"]["plain"]), "methods: a and plain are the same trainer"),
     (lambda c: c["methods"]["plain"].update(num_gpus=2), "num_gpus is 2, but device is cpu; expected cuda"),
     (lambda c: c["reduced_configurations"]["3d_tiny"].pop("batch_size"), "3d_tiny lacks batch_size"),
-    (lambda c: c.update(splits="leave_one_out"), "splits is leave_one_out; expected default, by-subject, loso, a list"),
+    (
+        lambda c: c.update(splits="leave_one_out"),
+        "splits is leave_one_out; expected default, by-subject, by-site, loso",
+    ),
+    (
+        lambda c: c["methods"].update(a={**c["methods"]["plain"], "folds": [1, 0]}),
+        "methods: a and plain are the same trainer, plans and configuration on the same folds",
+    ),
+    (lambda c: c["methods"]["plain"].update(folds=[6]), "folds names 6, but these splits have the folds 0 to 4"),
+    (lambda c: c["methods"]["plain"].update(folds=[]), "methods: plain: folds is empty"),
     (lambda c: c.update(folds=[5]), "folds names 5, but these splits have the folds 0 to 4"),
     (lambda c: c.update(splits=["iSeg_010"], folds=[0, 1]), "folds names 1, but these splits have the folds 0 to 0"),
     (lambda c: c.update(ensembles={"plain": ["plain", "resenc"]}), "ensembles: plain is a method's name too"),

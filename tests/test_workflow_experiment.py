@@ -182,14 +182,27 @@ def test_members_of_an_ensemble_keep_their_probabilities(tmp_path):
     assert made.predictions()["both"] == ["predictions/seed_0/both", "predictions/seed_1/both"]
 
 
+def test_a_method_may_have_folds_of_its_own(tmp_path):
+    plain = small_config()["methods"]["plain"]
+    oracle = {**plain, "folds": [1, 2]}
+    made = experiment(tmp_path, methods={"plain": plain, "oracle": oracle}, splits="by-site", seeds=[0])
+    assert [(method.name, fold) for method, _, fold in made.trainings()] == [("plain", 0), ("oracle", 1), ("oracle", 2)]
+    assert len(made.all_trained()) == len(set(made.all_trained())) == 3
+    assert "-f 1 2 " in made.predict_options("oracle")
+    assert "-f 0 " in made.predict_options("plain")
+    assert [Path(file).parts[-3] for file in made.trained_folds("oracle", 0)] == ["fold_1", "fold_2"]
+    assert [Path(folder).name for folder in made.fold_folders()["oracle"]] == ["fold_1", "fold_2"]
+    assert made.splits_command().endswith("--by-site")
+
+
 def test_every_method_fold_and_seed_is_trained_once(tmp_path):
     made = experiment(tmp_path, folds=[0, 1, 2], seeds=[0, 5])
     assert len(made.all_trained()) == len(set(made.all_trained())) == 2 * 3 * 2
     assert made.trained(made.config.methods[0], 5, 2) == (
         "nnUNet_results/seed_5/Dataset219_iSeg2019/nnUNetTrainerShort__nnUNetPlans__3d_tiny/fold_2/validation/summary.json"
     )
-    assert made.model_folders()["plain"][1].endswith(
-        "seed_5/Dataset219_iSeg2019/nnUNetTrainerShort__nnUNetPlans__3d_tiny"
+    assert made.fold_folders()["plain"][3].endswith(
+        "seed_5/Dataset219_iSeg2019/nnUNetTrainerShort__nnUNetPlans__3d_tiny/fold_0"
     )
     validations = made.validations()["resenc"]
     assert len(validations) == 6

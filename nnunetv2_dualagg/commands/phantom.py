@@ -36,6 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="testing subjects of each of the 3 sites (default: 2)",
     )
     parser.add_argument(
+        "--training_sites",
+        nargs="+",
+        default=["MAP"],
+        metavar="SITE",
+        help="where each training subject is scanned, of MAP, BCP, Stanford and Emory (default: MAP); at several, for "
+        "networks that know the testing sites",
+    )
+    parser.add_argument(
         "--size", type=VOXELS, nargs=3, metavar=("X", "Y", "Z"), help="voxels (default: iSeg's 144 x 192 x 256 mm)"
     )
     parser.add_argument(
@@ -70,6 +78,7 @@ def run(args: argparse.Namespace) -> None:
         maps=args.maps,
         num_training=args.num_training,
         num_testing=args.num_testing,
+        training_sites=args.training_sites,
         size=None if args.size is None else tuple(args.size),
         spacing=tuple(args.spacing * (3 // len(args.spacing))),
         seed=args.seed,

@@ -2,7 +2,7 @@
 
 import argparse
 
-HELP = "write splits_final.json: leave one subject out, hold cases out, or five folds (by subject, or nnU-Net's)"
+HELP = "write splits_final.json: leave one subject out, hold cases out, folds by site, by subject, or nnU-Net's"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="five folds by subject: all sessions of a subject (see sites.json) are on the same side",
     )
+    kind.add_argument(
+        "--by-site", action="store_true", help="one fold per site (see sites.json), trained and validated there alone"
+    )
     kind.add_argument("--default", action="store_true", help="nnU-Net's own five folds")
     parser.add_argument("--overwrite", action="store_true", help="replace another split, if no model was trained on it")
 
@@ -25,8 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the split and say what it is."""
     from nnunetv2_dualagg.planning import splits
-    from nnunetv2_dualagg.utils.errors import UserError
-    from nnunetv2_dualagg.utils.nnunet_folders import case_subjects, dataset_name, training_cases
+    from nnunetv2_dualagg.utils.nnunet_folders import case_sites, case_subjects, dataset_name, training_cases
 
     name = dataset_name(args.d)
     cases, subjects = training_cases(name), case_subjects(name)
@@ -34,12 +36,10 @@ def run(args: argparse.Namespace) -> None:
         folds = splits.leave_one_out(cases, subjects)
     elif args.holdout:
         folds = splits.hold_out(cases, args.holdout, subjects)
+    elif args.by_site:
+        folds = splits.by_site(cases, _required(case_sites(name), name, "each case's site"), subjects)
     elif args.by_subject:
-        if subjects is None:
-            raise UserError(
-                f"{name} has no sites.json in nnUNet_raw; expected it to say which cases belong to one subject"
-            )
-        folds = splits.by_subject(cases, subjects)
+        folds = splits.by_subject(cases, _required(subjects, name, "which cases belong to one subject"))
     else:
         folds = splits.nnunet_default(cases)
     print(splits.write_splits(name, folds, overwrite=args.overwrite))
@@ -47,3 +47,11 @@ def run(args: argparse.Namespace) -> None:
         print(f"  fold {number}: {len(fold['train'])} training cases, validated on {', '.join(fold['val'])}")
     if divided := splits.divided_subjects(folds, subjects):
         print(f"{len(divided)} subjects are both trained on and validated with; --by-subject keeps them together")
+
+
+def _required(of_cases: dict[str, str] | None, name: str, what: str) -> dict[str, str]:
+    from nnunetv2_dualagg.utils.errors import UserError
+
+    if of_cases is None:
+        raise UserError(f"{name} has no sites.json in nnUNet_raw; expected it to say {what}")
+    return of_cases

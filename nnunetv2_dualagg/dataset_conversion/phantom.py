@@ -5,7 +5,7 @@ methods behave when the site changes. It never shows how well infants are segmen
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -21,7 +21,7 @@ from nnunetv2_dualagg.simulation.anatomy import (
     Anatomy,
     load_icbm152,
 )
-from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE, Site, simulate_images
+from nnunetv2_dualagg.simulation.contrast import SITES, TESTING_SITES, TRAINING_SITE, Site, simulate_images
 from nnunetv2_dualagg.simulation.deformation import random_tissue_fractions
 from nnunetv2_dualagg.utils.boxes import bounding_box
 from nnunetv2_dualagg.utils.errors import UserError
@@ -44,6 +44,7 @@ class Subject:
 
     number: int
     site: Site
+    training: bool
     anatomy: Anatomy
     seed: np.random.SeedSequence
 
@@ -53,6 +54,7 @@ def write_phantom(
     maps: Path | None = None,
     num_training: int = 10,
     num_testing: int = 2,
+    training_sites: Sequence[str] = (TRAINING_SITE.name,),
     size: tuple[int, int, int] | None = None,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     seed: int = 0,
@@ -73,7 +75,9 @@ def write_phantom(
             training subject, then one per testing subject, used again when they run out; None for random
             deformations of the ICBM152 average brain.
         num_training: number of training subjects.
-        num_testing: number of testing subjects of each site.
+        num_testing: number of testing subjects of each of the three testing sites.
+        training_sites: each training subject is scanned at each of them, and counts as a subject there. Scans of a
+            testing site show what can be had at best: by a network that was trained at that site.
         size: (X, Y, Z) of the images in voxels; iSeg's 144 x 192 x 256 mm if None.
         spacing: size of a voxel in mm along X, Y, Z.
         seed: the same seed gives the same bytes; more subjects do not change those of the same site before them.
@@ -86,6 +90,9 @@ def write_phantom(
     """
     if num_training < 1 or num_testing < 0 or processes < 1 or seed < 0:
         raise UserError("the phantom needs one or more training subjects and processes, and no negative number")
+    unknown = [name for name in training_sites if name not in SITES]
+    if unknown or not training_sites or len(set(training_sites)) < len(training_sites):
+        raise UserError(f"the training sites {list(training_sites)} are not valid; expected some of {', '.join(SITES)}")
     if not all(FINEST <= s < 20 for s in spacing):
         raise UserError(f"the spacing {_times(spacing)} is out of range; expected three numbers from {FINEST} to 20 mm")
     if file_ending not in FILE_ENDINGS:
@@ -96,7 +103,8 @@ def write_phantom(
     if min(size) < 1 or prod(size) > MOST_VOXELS:
         raise UserError(f"the size {_times(size)} is out of range; expected 1 to {MOST_VOXELS} voxels in all")
     with new_directory(output, "phantom", overwrite, inputs=[maps] if maps else []) as folder:
-        subjects = list(_subjects(maps, num_training, num_testing, seed))
+        sites = [SITES[name] for name in training_sites]
+        subjects = list(_subjects(maps, sites, num_training, num_testing, seed))
         for name in (TRAINING_FOLDER, TESTING_FOLDER, TESTING_LABELS_FOLDER):
             (folder / name).mkdir()
             _origin(maps).write(folder / name)  # in each, since a converter may be given one of them alone
@@ -167,19 +175,20 @@ def _origin(maps: Path | None) -> Origin:
     )
 
 
-def _subjects(maps: Path | None, num_training: int, num_testing: int, seed: int) -> Iterator[Subject]:
+def _subjects(
+    maps: Path | None, training_sites: Sequence[Site], num_training: int, num_testing: int, seed: int
+) -> Iterator[Subject]:
     """All subjects in the order of their numbers."""
-    plan = [(TRAINING_SITE, 0, i) for i in range(num_training)]
-    plan += [(site, s, i) for s, site in enumerate(TESTING_SITES, 1) for i in range(num_testing)]
-    training, testing = _anatomies(maps, num_training, len(plan) - num_training)
-    offset = max(FIRST_TESTING_SUBJECT, num_training + 1) - num_training
-    for n, (site, site_index, i) in enumerate(plan):
-        # A key instead of SeedSequence.spawn, so that a stream does not depend on how many others there are.
-        stream = np.random.SeedSequence(seed, spawn_key=(site_index, i))
-        if site == TRAINING_SITE:
-            yield Subject(n + 1, site, training[n % len(training)], stream)
-        else:
-            yield Subject(n + offset, site, testing[(n - num_training) % len(testing)], stream)
+    trainings = [(site, 0, i) for site in training_sites for i in range(num_training)]  # one brain at every site
+    testings = [(site, s, i) for s, site in enumerate(TESTING_SITES, 1) for i in range(num_testing)]
+    training, testing = _anatomies(maps, num_training, len(testings))
+    first = max(FIRST_TESTING_SUBJECT, len(trainings) + 1)
+    # A key instead of SeedSequence.spawn, so that a stream does not depend on how many others there are.
+    for n, (site, *key) in enumerate(trainings):
+        stream = np.random.SeedSequence(seed, spawn_key=key)
+        yield Subject(n + 1, site, True, training[n % num_training % len(training)], stream)
+    for n, (site, *key) in enumerate(testings):
+        yield Subject(first + n, site, False, testing[n % len(testing)], np.random.SeedSequence(seed, spawn_key=key))
 
 
 def _anatomies(maps: Path | None, num_training: int, num_testing: int) -> tuple[list[Anatomy], list[Anatomy]]:
@@ -201,10 +210,9 @@ def _write_subject(
     subject: Subject, folder: Path, size: tuple[int, int, int], spacing: tuple[float, float, float], file_ending: str
 ) -> None:
     images = make_subject(subject.anatomy, subject.site, np.random.default_rng(subject.seed), size, spacing)
-    training = subject.site == TRAINING_SITE
     for modality, image in images.items():
-        secret = modality == "label" and not training
-        place = TRAINING_FOLDER if training else TESTING_LABELS_FOLDER if secret else TESTING_FOLDER
+        secret = modality == "label" and not subject.training
+        place = TRAINING_FOLDER if subject.training else TESTING_LABELS_FOLDER if secret else TESTING_FOLDER
         _save(image, folder / place / f"subject-{subject.number}-{modality}{file_ending}", spacing)
 
 

@@ -80,6 +80,33 @@ def by_subject(cases: Sequence[str], subjects: Mapping[str, str]) -> Splits:
     return [{part: sorted(c for s in fold[part] for c in groups[s]) for part in ("train", "val")} for fold in folds]
 
 
+def by_site(cases: Sequence[str], sites: Mapping[str, str], subjects: Mapping[str, str] | None = None) -> Splits:
+    """One fold per site, in the order of the cases' names; each trains and validates at its site alone.
+
+    A fold is the first of the five folds by subject that the site's cases alone would have.
+
+    Args:
+        cases: the training cases.
+        sites: case -> site.
+        subjects: case -> subject, for those that are not all of their subject.
+
+    Raises:
+        UserError: a case has no site, or a site has fewer than five subjects.
+    """
+    groups: dict[str, list[str]] = {}
+    for case in sorted(cases):
+        if case not in sites:
+            raise UserError(f"{case} has no site in sites.json; expected one for each training case")
+        groups.setdefault(sites[case], []).append(case)
+    folds = []
+    for site, group in groups.items():
+        try:
+            folds.append(by_subject(group, subjects or {})[0])
+        except UserError as error:
+            raise UserError(f"{site}: {error}") from error
+    return folds
+
+
 def divided_subjects(splits: Splits, subjects: Mapping[str, str] | None) -> list[str]:
     """The subjects that a fold both trains on and validates with, sorted."""
     subjects = subjects or {}

@@ -67,6 +67,7 @@ TESTING_SITES = (
         Contrast(csf=1.55, wm=0.98, myelin=-0.06, noise=0.055, blur=1.3, bias=0.08, gain=380),
     ),
 )
+SITES = {site.name: site for site in (TRAINING_SITE, *TESTING_SITES)}
 
 
 def simulate_images(

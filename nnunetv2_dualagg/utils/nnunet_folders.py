@@ -1,7 +1,7 @@
 """Finding a dataset of nnU-Net and its training cases."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
@@ -95,12 +95,28 @@ def case_subjects(name: str) -> dict[str, str] | None:
     Raises:
         UserError: the file is no JSON, or another one.
     """
+    entries = _read_sites(name)
+    return entries and {
+        case: str(e["subject"]) for case, e in entries.items() if isinstance(e, dict) and "subject" in e
+    }
+
+
+def case_sites(name: str) -> dict[str, str] | None:
+    """Case -> site; None without a ``sites.json``.
+
+    Args:
+        name: the dataset's full name; ``sites.json`` is looked for in nnUNet_raw.
+
+    Raises:
+        UserError: the file is no JSON, or another one.
+    """
+    entries = _read_sites(name)
+    return entries and {case: str(e["site"] if isinstance(e, dict) else e) for case, e in entries.items()}
+
+
+def _read_sites(name: str) -> dict[str, Any] | None:
     file = Path(nnUNet_raw.require()) / name / SITES_FILE if nnUNet_raw.is_set() else None
-    if file is None or not file.is_file():
-        return None
-    content = read_json(file, Sites)
-    entries = {case: entry for case, entry in content.items() if isinstance(entry, dict)}
-    return {case: str(entry["subject"]) for case, entry in entries.items() if "subject" in entry}
+    return read_json(file, Sites) if file is not None and file.is_file() else None
 
 
 def _folders() -> str:

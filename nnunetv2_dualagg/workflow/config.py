@@ -37,7 +37,7 @@ PLANNERS: dict[str, str] = {
 }
 """Plans -> the command that writes them; the dataset's number comes behind it."""
 
-SPLITS = ("default", "by-subject", "loso")
+SPLITS = ("default", "by-subject", "by-site", "loso")
 CASCADE = "3d_cascade_fullres"
 DEFAULT_FOLDS = 5
 
@@ -62,6 +62,7 @@ class Method(Options):
     configuration: Name = "3d_fullres"
     num_gpus: PositiveInt = 1
     epochs: PositiveInt | None = None
+    folds: Numbers | None = None
 
     @property
     def model(self) -> str:
@@ -118,6 +119,14 @@ class Config(Options):
         """All methods, in the order of the file."""
         return tuple(self.named_methods.values())
 
+    def folds_of(self, method: Method) -> list[int]:
+        """The folds that a method is trained on: its own, if it has some, or else everybody's."""
+        return self.folds if method.folds is None else method.folds
+
+    def last_fold(self) -> int:
+        """The highest number of a fold that is asked for."""
+        return max(fold for method in self.methods for fold in self.folds_of(method))
+
     @field_validator("named_methods", mode="before")
     @classmethod
     def _with_names(cls, methods: Any) -> Any:
@@ -143,14 +152,17 @@ class Config(Options):
     def _check_methods(self) -> None:
         if not self.methods:
             raise ValueError("methods is empty; expected at least one")
-        models: dict[str, str] = {}
+        trainings: dict[tuple[str, int], str] = {}
         for method in self.methods:
             where = f"methods: {method.name}"
-            if method.model in models:
-                raise ValueError(f"{where} and {models[method.model]} are the same trainer, plans and configuration")
+            mine = [(method.model, fold) for fold in self.folds_of(method)]
+            if twins := [trainings[training] for training in mine if training in trainings]:
+                raise ValueError(
+                    f"{where} and {twins[0]} are the same trainer, plans and configuration on the same folds"
+                )
             if method.num_gpus > 1 and self.device != "cuda":
                 raise ValueError(f"{where}: num_gpus is {method.num_gpus}, but device is {self.device}; expected cuda")
-            models[method.model] = method.name
+            trainings |= dict.fromkeys(mine, method.name)
 
     def _check_splits(self) -> None:
         splits = self.splits
@@ -158,8 +170,8 @@ class Config(Options):
             names = ", ".join(SPLITS)
             raise ValueError(f"splits is {splits}; expected {names}, a list of cases or a file ending in .json")
         available = DEFAULT_FOLDS if splits in ("default", "by-subject") else 1 if isinstance(splits, list) else None
-        if available is not None and max(self.folds) >= available:
-            raise ValueError(f"folds names {max(self.folds)}, but these splits have the folds 0 to {available - 1}")
+        if available is not None and self.last_fold() >= available:
+            raise ValueError(f"folds names {self.last_fold()}, but these splits have the folds 0 to {available - 1}")
 
     def _check_ensembles(self) -> None:
         for name, members in self.ensembles.items():
@@ -193,8 +205,8 @@ def read_config(file: Path) -> Config:
 def _check_splits_file(config: Config, root: Path) -> None:
     if isinstance(config.splits, str) and config.splits.endswith(".json"):
         number = len(read_json(root / config.splits, Splits))
-        if max(config.folds) >= number:
-            raise UserError(f"folds names {max(config.folds)}, but {config.splits} has the folds 0 to {number - 1}")
+        if config.last_fold() >= number:
+            raise UserError(f"folds names {config.last_fold()}, but {config.splits} has the folds 0 to {number - 1}")
 
 
 def parse_config(content: Any) -> Config:

@@ -89,6 +89,11 @@ class Experiment:
         """What nnU-Net writes last for a fold."""
         return f"{self.results(method, seed)}/fold_{fold}/validation/summary.json"
 
+    def trained_folds(self, name: str, seed: int) -> list[str]:
+        """What nnU-Net writes last for all folds of a method."""
+        method = self.methods[name]
+        return [self.trained(method, seed, fold) for fold in self.config.folds_of(method)]
+
     def results(self, method: Method, seed: int) -> str:
         """nnU-Net's folder of a method's results."""
         return f"nnUNet_results/seed_{seed}/{self.data.name}/{method.model}"
@@ -133,7 +138,7 @@ class Experiment:
         ensembled = any(name in members for members in self.config.ensembles.values())
         words = [
             *("-d", self.data.number, "-c", method.configuration, "-tr", method.trainer, "-p", method.plans),
-            *("-f", *self.config.folds, "-device", self.config.device, "-step_size", self.config.step_size),
+            *("-f", *self.config.folds_of(method), "-device", self.config.device, "-step_size", self.config.step_size),
             *([] if self.config.test_time_augmentation else ["--disable_tta"]),
             *(["--save_probabilities"] if ensembled else []),
         ]
@@ -155,13 +160,17 @@ class Experiment:
             found[method.name].append(str(Path(self.trained(method, seed, fold)).parent))
         return found
 
-    def model_folders(self) -> dict[str, list[str]]:
-        """Method -> nnU-Net's folders of its folds, one per seed."""
-        return {m.name: [self.results(m, seed) for seed in self.config.seeds] for m in self.config.methods}
+    def fold_folders(self) -> dict[str, list[str]]:
+        """Method -> nnU-Net's folders of its folds, one per seed and fold."""
+        found: dict[str, list[str]] = {name: [] for name in self.methods}
+        for method, seed, fold in self.trainings():
+            found[method.name].append(f"{self.results(method, seed)}/fold_{fold}")
+        return found
 
     def trainings(self) -> list[tuple[Method, int, int]]:
         """All trainings: method, seed and fold."""
-        return [(m, s, f) for s in self.config.seeds for f in self.config.folds for m in self.config.methods]
+        config = self.config
+        return [(m, s, f) for s in config.seeds for m in config.methods for f in config.folds_of(m)]
 
     def all_trained(self) -> list[str]:
         """What all trainings write."""

@@ -164,7 +164,7 @@ rule train:
 
 rule predict:
     input:
-        lambda w: [experiment.trained(experiment.methods[w.method], w.seed, fold) for fold in experiment.config.folds],
+        lambda w: experiment.trained_folds(w.method, w.seed),
         ancient(experiment.data.raw_ready()),
     output:
         directory("predictions/seed_{seed}/{method}"),
@@ -245,6 +245,6 @@ rule curves:
     log:
         "logs/curves.log",
     params:
-        models=pairs(experiment.model_folders()),
+        models=pairs(experiment.fold_folders()),
     shell:
         "nnUNetv2_dualagg curves -i {params.models} -o {output:q} &> {log:q}"
