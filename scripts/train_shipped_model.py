@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from nnunetv2_dualagg.demo.shell import Shell
+from nnunetv2_dualagg.inference.model import INSTALLED
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
 from nnunetv2_dualagg.utils.errors import UserError
 
@@ -36,9 +37,9 @@ def main() -> int:
     parser.add_argument("--num_training", type=int, default=10, help="maps to train on (default: 10)")
     parser.add_argument("--num_testing", type=int, default=1, help="testing subjects of each other site (default: 1)")
     parser.add_argument("--spacing", type=float, default=1.0, help="voxel size in mm (default: 1)")
-    parser.add_argument("--patch", type=int, default=48, help="voxels along each side of a patch (default: 48)")
+    parser.add_argument("--patch", type=int, default=40, help="voxels along each side of a patch (default: 40)")
     parser.add_argument("--features", type=int, nargs="+", default=[16, 32, 64], help="channels (default: 16 32 64)")
-    parser.add_argument("--epochs", type=int, default=200, help="of 250 iterations (default: 200)")
+    parser.add_argument("--epochs", type=int, default=30, help="of 250 iterations (default: 30)")
     parser.add_argument("--trainer", default="nnUNetTrainerDualAggSynthetic", help="default: %(default)s")
     parser.add_argument("-device", default="cpu", help="nnU-Net's -device (default: cpu)")
     args = parser.parse_args()
@@ -66,7 +67,7 @@ def train_shipped_model(args: argparse.Namespace) -> None:
     trainer = f"{args.trainer}_{args.epochs}epoch{'s' * (args.epochs > 1)}"
     model = results / f"{trainer}__nnUNetPlans__{CONFIGURATION}"
     _train(shell, trainer, model, args.device)
-    packed = output / "infant.safetensors"
+    packed = output / INSTALLED.name
     shell.run(
         "Pack the model",
         [

@@ -23,7 +23,8 @@ from nnunetv2_dualagg.inference.windows import WindowPredictor
 from nnunetv2_dualagg.utils.errors import UserError, explained
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
 
-INSTALLED = Path(__file__).parent / "models"
+INSTALLED = Path(__file__).parent / "models" / "synthetic_t1t2_1mm.safetensors"
+"""The model that comes with the package; docs/model_card.md says what it is."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,14 @@ class Model:
         predictor: nnU-Net's predictor, with the weights of all folds.
         orientation: axis codes of the images that it was trained on.
         record: what to note of it beside a segmentation.
+        description: what its file says of it, for people.
     """
 
     file: Path
     predictor: WindowPredictor = field(repr=False)
     orientation: str
     record: dict[str, Any]
+    description: str = ""
 
     @property
     def channels(self) -> list[str]:
@@ -101,7 +104,7 @@ def load_model(
 
     Args:
         path: a file of ``pack_model``, or a folder that holds fold_X; None for the model
-            that is installed.
+            that comes with the package.
         device: cpu, cuda or mps.
         folds: of a folder, all that are there by default; a file is used as a whole.
         checkpoint_name: of a folder.
@@ -114,7 +117,7 @@ def load_model(
     """
     if not 0 < step_size <= 1:
         raise UserError(f"the step size is {step_size}; expected a fraction of the window, above 0 and at most 1")
-    path = installed_model() if path is None else Path(path)
+    path = INSTALLED if path is None else Path(path)
     predictor = WindowPredictor(_device(device), step_size, mirroring, progress)
     if path.is_dir():
         return _from_folder(path, predictor, folds, checkpoint_name)
@@ -135,21 +138,8 @@ def load_model(
         content["mirroring_axes"] and tuple(content["mirroring_axes"]),
     )
     record = {key: content[key] for key in ("trainer", "configuration", "folds", "versions", "sha256")}
-    return _checked(Model(path, predictor, content["orientation"], {"file": path.name, **record}))
-
-
-def installed_model() -> Path:
-    """The model that comes with the package.
-
-    Raises:
-        UserError: none does.
-    """
-    found = sorted(INSTALLED.glob("*.safetensors"))
-    if not found:
-        raise UserError(
-            "no model is installed; give one with -m: a file of pack_model or the folder of a trained model"
-        )
-    return found[-1]
+    record = {"file": path.name, **record}
+    return _checked(Model(path, predictor, content["orientation"], record, content.get("description", "")))
 
 
 def _device(name: str) -> torch.device:

@@ -2,10 +2,13 @@
 
 A network that has seen tissues in every contrast learns their shape and place instead of the contrast of one scanner
 (Billot et al., "SynthSeg: Segmentation of brain MRI scans of any contrast and resolution without retraining", Medical
-Image Analysis 2023). The ranges hold the sites of :mod:`contrast`, and reach far beyond them.
+Image Analysis 2023). The ranges hold the sites of :mod:`contrast`, and reach far beyond them: from the newborn's contrast of
+grey and white matter through none to the toddler's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,7 @@ from scipy import ndimage
 from nnunetv2_dualagg.simulation.anatomy import CSF, GM, WM
 
 Range = tuple[float, float]
+Fluid = Literal["dark", "bright", "either"]
 
 
 @dataclass(frozen=True)
@@ -21,71 +25,112 @@ class Ranges:
     """What is drawn, for each channel by itself; signals are relative to grey matter, lengths in voxels.
 
     Attributes:
-        fluid: signal of CSF; in half of the channels its reciprocal.
-        white: logarithm of white matter's signal.
+        fluid: signal of CSF where it is dark; where it is bright, its reciprocal.
+        white: logarithm of white matter's signal where fluid is dark, from the youngest to the oldest; where fluid is
+            bright, its negative. Myelin shortens T1 and T2: all channels of an image show the same age.
+        white_spread: deviation of that logarithm at one age.
         myelin: signal of deep less that of subcortical white matter.
         texture: deviation of the slow changes within a tissue.
         softness: sigma of the blur of the tissues' borders, for partial volume.
-        bias: logarithm of the bias field at its strongest.
+        bias: deviation of the logarithm of the bias field within a patch.
         blur: sigma of the point spread.
         thickness: of the slices, along one axis.
         noise: standard deviation.
     """
 
     fluid: Range = (0.3, 0.75)
-    white: Range = (-0.25, 0.25)
+    white: Range = (-0.2, 0.25)
+    white_spread: float = 0.04
     myelin: Range = (-0.15, 0.15)
-    texture: Range = (0.0, 0.05)
+    texture: Range = (0.0, 0.03)
     softness: Range = (0.2, 0.8)
-    bias: Range = (0.0, 0.3)
+    bias: Range = (0.0, 0.12)
     blur: Range = (0.0, 0.8)
     thickness: Range = (1.0, 2.2)
-    noise: Range = (0.01, 0.1)
+    noise: Range = (0.01, 0.08)
 
 
 DEFAULT_RANGES = Ranges()
+_SHARES = {CSF: 6.0, GM: 8.0, WM: 7.0}
+"""Parameters of a Dirichlet distribution: about 0.28, 0.38 and 0.33 of the brain, with a deviation of 0.1."""
+_SHARE_OF_OTHERS = 1.0
 
 
 def random_images(
-    labels: NDArray, channels: int, rng: np.random.Generator, ranges: Ranges = DEFAULT_RANGES
+    labels: NDArray, fluids: Sequence[Fluid], rng: np.random.Generator, ranges: Ranges = DEFAULT_RANGES
 ) -> NDArray[np.float32]:
-    """Images of the same tissues in independent random contrasts, standardised as nnU-Net does it.
+    """Images of the same tissues in random contrasts, standardised as nnU-Net does it with a whole brain.
 
     Args:
         labels: (X, Y, Z) or (X, Y): 0 background, 1 CSF, 2 GM, 3 WM; further labels get a signal of their own.
-        channels: number of images.
+        fluids: for each image whether fluid is dark, as in T1, bright, as in T2, or either.
         rng: source of randomness.
         ranges: what to draw from.
 
     Returns:
-        (channels, *labels.shape), mean 0 and deviation 1 in the brain, exactly 0 outside.
+        (len(fluids), *labels.shape), exactly 0 outside the brain. A patch of one tissue keeps the value that the tissue
+        has in the brain.
     """
-    brain = labels > 0
-    if not brain.any():
-        return np.zeros((channels, *labels.shape), np.float32)
+    if not (labels > 0).any():
+        return np.zeros((len(fluids), *labels.shape), np.float32)
     maturity = _maturity(labels, rng)
-    return np.stack([_standardised(_image(labels, maturity, rng, ranges), brain) for _ in range(channels)])
+    white = rng.uniform(*ranges.white)
+    return np.stack([_image(labels, maturity, white, fluid, rng, ranges) for fluid in fluids])
 
 
-def _image(labels: NDArray, maturity: NDArray, rng: np.random.Generator, ranges: Ranges) -> NDArray[np.float32]:
+def _image(
+    labels: NDArray, maturity: NDArray, white: float, fluid: Fluid, rng: np.random.Generator, ranges: Ranges
+) -> NDArray[np.float32]:
     shape = labels.shape
-    fluid = rng.uniform(*ranges.fluid)
-    fluid = fluid if rng.random() < 0.5 else 1 / fluid
-    white = np.exp(rng.uniform(*ranges.white))
-    signals = {0: fluid, CSF: fluid, GM: 1.0, WM: white}  # beyond the brain there is fluid, before it is cut away
+    signals = _draw_signals(labels, white, fluid, rng, ranges)
     softness = rng.uniform(*ranges.softness)
     image, total = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for label in np.unique(labels):
-        signal = signals.get(int(label), rng.uniform(min(fluid, 1), max(fluid, 1)))
-        tissue = signal + rng.uniform(*ranges.texture) * smooth_noise(shape, rng, knots=8)
+        tissue = signals[label] + rng.uniform(*ranges.texture) * smooth_noise(shape, rng, knots=8)
         if label == WM:
             tissue = tissue + rng.uniform(*ranges.myelin) * maturity
         share = ndimage.gaussian_filter((labels == label).astype(np.float32), softness)
         image += share * tissue
         total += share
     image /= np.maximum(total, 1e-6)
-    image *= np.exp(rng.uniform(*ranges.bias) * smooth_noise(shape, rng, knots=4))
-    return _scanned(image, rng, ranges)
+    image *= np.exp(rng.uniform(*ranges.bias) * smooth_noise(shape, rng, knots=3))
+    return _standardised(_scanned(image, rng, ranges), labels, signals, rng)
+
+
+def _draw_signals(
+    labels: NDArray, white: float, fluid: Fluid, rng: np.random.Generator, ranges: Ranges
+) -> dict[int, float]:
+    """Label -> signal, of all tissues of a brain and of what else is in the patch."""
+    dark = fluid == "dark" or (fluid == "either" and rng.random() < 0.5)
+    sign = 1 if dark else -1
+    csf = rng.uniform(*ranges.fluid) ** sign
+    wm = np.exp(sign * white + rng.normal(0, ranges.white_spread))
+    signals = {0: csf, CSF: csf, GM: 1.0, WM: wm}  # beyond the brain there is fluid, before it is cut away
+    others = [int(label) for label in np.unique(labels) if label not in signals]
+    return signals | {label: rng.uniform(min(csf, 1), max(csf, 1)) for label in others}
+
+
+def _standardised(
+    image: NDArray[np.float32], labels: NDArray, signals: dict[int, float], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """With mean and deviation of a brain that has these signals in random shares, and within them what the patch has.
+
+    nnU-Net standardises whole images. With the patch's own mean, fluid in a ventricle would look like any other tissue.
+    """
+    tissues = [label for label in signals if label > 0]
+    shares = rng.dirichlet([_SHARES.get(label, _SHARE_OF_OTHERS) for label in tissues])
+    values = np.array([signals[label] for label in tissues])
+    mean = shares @ values
+    brain = labels > 0
+    # Partial volume brings the tissues closer to each other than their signals are: by the slope.
+    lookup = np.zeros(max(signals) + 1, np.float32)
+    lookup[tissues] = values
+    found, signal = image[brain], lookup[labels[brain]]
+    covariance, variance = np.cov(found, signal, bias=True)[1]
+    slope = covariance / variance if variance > 1e-6 else 1.0
+    within = np.var(found - slope * signal)
+    deviation = np.sqrt(slope**2 * (shares @ (values - mean) ** 2) + within)
+    return np.where(brain, (image - mean) / deviation, 0).astype(np.float32)
 
 
 def _scanned(image: NDArray[np.float32], rng: np.random.Generator, ranges: Ranges) -> NDArray[np.float32]:
@@ -119,8 +164,3 @@ def _zoom(image: NDArray[np.float32], shape: tuple[int, ...] | list[int]) -> NDA
     order = 1 if image.ndim == 3 and image.size > 1000 else 3
     zoomed = ndimage.zoom(image, np.divide(shape, image.shape), order=order, mode="nearest", grid_mode=True)
     return zoomed.astype(np.float32, copy=False)
-
-
-def _standardised(image: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np.float32]:
-    inside = image[brain]
-    return np.where(brain, (image - inside.mean()) / max(float(inside.std()), 1e-6), 0).astype(np.float32)

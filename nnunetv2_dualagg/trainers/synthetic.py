@@ -6,13 +6,15 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunetv2_dualagg.trainers.augmentation.from_labels import ImagesFromLabelsTransform
+from nnunetv2_dualagg.trainers.augmentation.from_labels import ImagesFromLabelsTransform, fluids_of
 from nnunetv2_dualagg.trainers.augmentation.placing import in_place_of
 from nnunetv2_dualagg.trainers.default import nnUNetTrainerDualAgg
 
 
 class SyntheticMixin(nnUNetTrainer):
     """Draws the images of each training patch from its labels, which have to cover the brain: 1 CSF, 2 GM, 3 WM.
+
+    Channels named T1 and T2 show fluid dark and bright; others either way.
 
     nnU-Net's spatial transforms come first, so that no two patches have the same shape. Its intensity transforms are
     left out: what they do is drawn already. Validation sees the images of the dataset.
@@ -31,11 +33,12 @@ class SyntheticMixin(nnUNetTrainer):
         super().on_train_start()
         self.save_every: int = min(self.save_every, 10)
 
-    @classmethod
-    def get_training_transforms(cls, *args: Any, **kwargs: Any) -> BasicTransform:
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
         """nnU-Net's transforms with the drawing of images in place of the intensity transforms."""
+        names = self.dataset_json["channel_names"]
+        drawing = ImagesFromLabelsTransform(fluids_of([names[key] for key in sorted(names, key=int)]))
         planned = super().get_training_transforms(*args, **kwargs).transforms
-        return in_place_of(planned, _is_intensity, [ImagesFromLabelsTransform()], cls.__name__)
+        return in_place_of(planned, _is_intensity, [drawing], type(self).__name__)
 
 
 def _is_intensity(transform: BasicTransform) -> bool:
