@@ -2,8 +2,8 @@
 
 A network that has seen tissues in every contrast learns their shape and place instead of the contrast of one scanner
 (Billot et al., "SynthSeg: Segmentation of brain MRI scans of any contrast and resolution without retraining", Medical
-Image Analysis 2023). The ranges hold the sites of :mod:`contrast`, and reach far beyond them: from the newborn's contrast of
-grey and white matter through none to the toddler's.
+Image Analysis 2023). The ranges hold the sites of :mod:`contrast` and reach far beyond: from the newborn's contrast
+between grey and white matter through none to the toddler's.
 """
 
 from collections.abc import Sequence
