@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from nnunetv2_dualagg.demo.shell import Shell
-from nnunetv2_dualagg.inference.model import INSTALLED
+from nnunetv2_dualagg.inference.bundle import INSTALLED
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
 from nnunetv2_dualagg.utils.errors import UserError
 

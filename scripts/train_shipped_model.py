@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from nnunetv2_dualagg.demo.shell import Shell
-from nnunetv2_dualagg.inference.model import INSTALLED
+from nnunetv2_dualagg.inference.bundle import INSTALLED
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
 from nnunetv2_dualagg.utils.errors import UserError
 
@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--spacing", type=float, default=1.0, help="voxel size in mm (default: 1)")
     parser.add_argument("--patch", type=int, default=40, help="voxels along each side of a patch (default: 40)")
     parser.add_argument("--features", type=int, nargs="+", default=[16, 32, 64], help="channels (default: 16 32 64)")
-    parser.add_argument("--epochs", type=int, default=30, help="of 250 iterations (default: 30)")
+    parser.add_argument("--epochs", type=int, default=25, help="of 250 iterations (default: 25)")
     parser.add_argument("--trainer", default="nnUNetTrainerDualAggSynthetic", help="default: %(default)s")
     parser.add_argument("-device", default="cpu", help="nnU-Net's -device (default: cpu)")
     args = parser.parse_args()

@@ -65,10 +65,10 @@ def test_contrasts_are_wide():
     assert 5 < (csf > gm)[:, 2].sum() < 35
     white = wm - gm
     for image in range(3):  # from the newborn's contrast to the toddler's
-        assert (white[:, image] > 0.2).any()
-        assert (white[:, image] < -0.2).any()
+        assert (white[:, image] > 0.15).any()
+        assert (white[:, image] < -0.15).any()
         assert (abs(white[:, image]) < 0.1).any()
-    assert np.corrcoef(white[:, 0], white[:, 1])[0, 1] < -0.5  # T1 and T2 show the same age
+    assert np.corrcoef(white[:, 0], white[:, 1])[0, 1] < -0.3  # T1 and T2 show the same age
 
 
 def test_channels_are_known_by_their_names():

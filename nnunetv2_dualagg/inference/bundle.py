@@ -26,6 +26,9 @@ from nnunetv2_dualagg.inference.bundle_schema import check_content, one_line
 from nnunetv2_dualagg.trainers.lengths import parse_length
 from nnunetv2_dualagg.utils.errors import UserError
 
+INSTALLED = Path(__file__).parent / "models" / "synthetic_t1t2_1mm.safetensors"
+"""The model that comes with the package; docs/model_card.md says what it is."""
+
 FORMAT = "nnunetv2_dualagg model 1"
 MAX_HEADER = 2 * 2**20
 """Bytes; that of five folds of nnU-Net's largest preset takes less than a quarter of it."""

@@ -15,16 +15,13 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from numpy.typing import NDArray
 
-from nnunetv2_dualagg.inference.bundle import read_bundle
+from nnunetv2_dualagg.inference.bundle import INSTALLED, read_bundle
 from nnunetv2_dualagg.inference.bundle_schema import ORIENTATION, one_line
 from nnunetv2_dualagg.inference.packing import ISEG_ORIENTATION
 from nnunetv2_dualagg.inference.trained_folder import read_trained
 from nnunetv2_dualagg.inference.windows import WindowPredictor
 from nnunetv2_dualagg.utils.errors import UserError, explained
 from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER, VARIABLE
-
-INSTALLED = Path(__file__).parent / "models" / "synthetic_t1t2_1mm.safetensors"
-"""The model that comes with the package; docs/model_card.md says what it is."""
 
 
 @dataclass(frozen=True)

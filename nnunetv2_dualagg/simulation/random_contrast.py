@@ -26,10 +26,10 @@ class Ranges:
 
     Attributes:
         fluid: signal of CSF where it is dark; where it is bright, its reciprocal.
-        white: logarithm of white matter's signal where fluid is dark, from the youngest to the oldest; where fluid is
-            bright, its negative. Myelin shortens T1 and T2: all channels of an image show the same age.
+        white: logarithm of white matter's signal where fluid is dark: of the youngest, the most frequent and the oldest
+            age; where fluid is bright, its negative. Myelin shortens T1 and T2, so all channels show the same age.
         white_spread: deviation of that logarithm at one age.
-        myelin: signal of deep less that of subcortical white matter.
+        myelin: signal of deep less that of subcortical white matter where fluid is dark; likewise.
         texture: deviation of the slow changes within a tissue.
         softness: sigma of the blur of the tissues' borders, for partial volume.
         bias: deviation of the logarithm of the bias field within a patch.
@@ -39,9 +39,9 @@ class Ranges:
     """
 
     fluid: Range = (0.3, 0.75)
-    white: Range = (-0.2, 0.25)
+    white: tuple[float, float, float] = (-0.15, 0.05, 0.2)
     white_spread: float = 0.04
-    myelin: Range = (-0.15, 0.15)
+    myelin: Range = (0.0, 0.15)
     texture: Range = (0.0, 0.03)
     softness: Range = (0.2, 0.8)
     bias: Range = (0.0, 0.12)
@@ -74,7 +74,7 @@ def random_images(
     if not (labels > 0).any():
         return np.zeros((len(fluids), *labels.shape), np.float32)
     maturity = _maturity(labels, rng)
-    white = rng.uniform(*ranges.white)
+    white = rng.triangular(*ranges.white)
     return np.stack([_image(labels, maturity, white, fluid, rng, ranges) for fluid in fluids])
 
 
@@ -82,13 +82,15 @@ def _image(
     labels: NDArray, maturity: NDArray, white: float, fluid: Fluid, rng: np.random.Generator, ranges: Ranges
 ) -> NDArray[np.float32]:
     shape = labels.shape
-    signals = _draw_signals(labels, white, fluid, rng, ranges)
+    dark = fluid == "dark" or (fluid == "either" and rng.random() < 0.5)
+    sign = 1 if dark else -1
+    signals = _draw_signals(labels, white, sign, rng, ranges)
     softness = rng.uniform(*ranges.softness)
     image, total = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for label in np.unique(labels):
         tissue = signals[label] + rng.uniform(*ranges.texture) * smooth_noise(shape, rng, knots=8)
         if label == WM:
-            tissue = tissue + rng.uniform(*ranges.myelin) * maturity
+            tissue = tissue + sign * rng.uniform(*ranges.myelin) * maturity
         share = ndimage.gaussian_filter((labels == label).astype(np.float32), softness)
         image += share * tissue
         total += share
@@ -98,11 +100,9 @@ def _image(
 
 
 def _draw_signals(
-    labels: NDArray, white: float, fluid: Fluid, rng: np.random.Generator, ranges: Ranges
+    labels: NDArray, white: float, sign: int, rng: np.random.Generator, ranges: Ranges
 ) -> dict[int, float]:
-    """Label -> signal, of all tissues of a brain and of what else is in the patch."""
-    dark = fluid == "dark" or (fluid == "either" and rng.random() < 0.5)
-    sign = 1 if dark else -1
+    """Label -> signal, of all tissues of a brain and of what else is in the patch; sign 1 where fluid is dark."""
     csf = rng.uniform(*ranges.fluid) ** sign
     wm = np.exp(sign * white + rng.normal(0, ranges.white_spread))
     signals = {0: csf, CSF: csf, GM: 1.0, WM: wm}  # beyond the brain there is fluid, before it is cut away
