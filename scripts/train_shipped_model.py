@@ -22,7 +22,7 @@ from nnunetv2_dualagg.utils.errors import UserError
 ID = 299
 DATASET = f"Dataset{ID}_iSeg2019"
 CONFIGURATION = "3d_shipped"
-FOLD = 0
+FOLD, SEED = 0, 0
 CARD = (
     "Trained on adult anatomy of infant size with synthetic contrast, and never validated on infants. Use it to try "
     "the program or to start a training from, not to measure infants."
@@ -55,7 +55,8 @@ def train_shipped_model(args: argparse.Namespace) -> None:
     """Phantom, conversion, planning, training, packing, prediction of other sites, comparison."""
     output = args.o.resolve()
     shell = Shell(output)
-    raw, preprocessed, results = (folder / DATASET for folder in shell.set_nnunet_folders())
+    raw, preprocessed, results = shell.set_nnunet_folders()
+    raw, preprocessed = raw / DATASET, preprocessed / DATASET
     _make_dataset(shell, args, output / "phantom", raw)
     plans = preprocessed / "nnUNetPlans.json"
     shell.run(
@@ -65,8 +66,10 @@ def train_shipped_model(args: argparse.Namespace) -> None:
     )
     add_reduced_configuration(plans, CONFIGURATION, [args.patch] * 3, 2, args.features)
     trainer = f"{args.trainer}_{args.epochs}epoch{'s' * (args.epochs > 1)}"
-    model = results / f"{trainer}__nnUNetPlans__{CONFIGURATION}"
+    seeded = results / f"seed_{SEED}"  # where `train` puts it
+    model = seeded / DATASET / f"{trainer}__nnUNetPlans__{CONFIGURATION}"
     _train(shell, trainer, model, args.device)
+    shell.environment["nnUNet_results"] = str(seeded)
     packed = output / INSTALLED.name
     shell.run(
         "Pack the model",
@@ -99,7 +102,7 @@ def _make_dataset(shell: Shell, args: argparse.Namespace, phantom: Path, raw: Pa
 
 def _train(shell: Shell, trainer: str, model: Path, device: str) -> None:
     fold = model / f"fold_{FOLD}"
-    command = ["nnUNetv2_train", ID, CONFIGURATION, FOLD, "-tr", trainer, "-device", device]
+    command = ["nnUNetv2_dualagg", "train", "-seed", SEED, ID, CONFIGURATION, FOLD, "-tr", trainer, "-device", device]
     done = (fold / "checkpoint_final.pth").exists() and (fold / "validation" / "summary.json").exists()
     resumed = ["--c"] if (fold / "checkpoint_latest.pth").exists() else []
     shell.run("Train on images drawn from the labels", [*command, *resumed], done)
