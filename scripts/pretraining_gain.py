@@ -5,16 +5,18 @@ and compares. Runs nnU-Net's commands and ours one after the other. If it is int
 
     python scripts/pretraining_gain.py -maps TISSUE_MAPS -o WORK_DIR
 
-The maps should be of anatomies that the model has not seen; see scripts/train_shipped_model.py.
+The maps should be of anatomies that the model has not seen; see scripts/train_shipped_model.py. Patches, channels and
+voxel size are the model's.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from nnunetv2_dualagg.demo.shell import Shell
-from nnunetv2_dualagg.inference.bundle import INSTALLED
+from nnunetv2_dualagg.inference.bundle import INSTALLED, read_bundle
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
 from nnunetv2_dualagg.utils.errors import UserError
 
@@ -30,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-maps", type=Path, required=True, metavar="DIR", help="folder of tissue maps")
     parser.add_argument("-o", type=Path, required=True, metavar="DIR", help="folder for everything")
-    parser.add_argument("-m", type=Path, metavar="FILE", help="model file (default: the one in the package)")
+    parser.add_argument("-m", type=Path, default=INSTALLED, metavar="FILE", help="default: the one in the package")
     parser.add_argument(
         "--num_training", type=int, default=4, help="maps to train on, one of them for validation (default: 4)"
     )
@@ -51,9 +53,11 @@ def main() -> int:
 def measure_gain(args: argparse.Namespace) -> None:
     """Phantom, conversion, planning; for each start and seed training and prediction; comparison."""
     output = args.o.resolve()
+    content = read_bundle(args.m).content
+    configuration = content["plans"]["configurations"][content["configuration"]]
     shell = Shell(output)
     raw, preprocessed, _ = (folder / DATASET for folder in shell.set_nnunet_folders())
-    _make_dataset(shell, args, output / "phantom", raw)
+    _make_dataset(shell, args, configuration["spacing"], output / "phantom", raw)
     plans = preprocessed / "nnUNetPlans.json"
     shell.run(
         "Plan and preprocess",
@@ -64,8 +68,9 @@ def measure_gain(args: argparse.Namespace) -> None:
     splits = preprocessed / "splits_final.json"
     shell.run("Keep one for validation", ["nnUNetv2_dualagg", "splits", "-d", ID, "--holdout", last], splits.exists())
     for start in STARTS:
-        add_reduced_configuration(plans, start, [40] * 3, 2, [16, 32, 64])
-    trainer = f"nnUNetTrainerDualAgg_{args.epochs}epochs"
+        features = configuration["architecture"]["arch_kwargs"]["features_per_stage"]
+        add_reduced_configuration(plans, start, configuration["patch_size"], configuration["batch_size"], features)
+    trainer = f"nnUNetTrainerDualAgg_{args.epochs}epoch{'s' * (args.epochs > 1)}"
     results = output / "nnUNet_results"
     for start in args.starts:
         checkpoint = _unpack(shell, args.m, results) if start == STARTS[1] else None
@@ -78,12 +83,13 @@ def measure_gain(args: argparse.Namespace) -> None:
         _compare(shell, raw, output, args.seeds)
 
 
-def _make_dataset(shell: Shell, args: argparse.Namespace, phantom: Path, raw: Path) -> None:
+def _make_dataset(shell: Shell, args: argparse.Namespace, spacing: Sequence[float], phantom: Path, raw: Path) -> None:
     shell.run(
         "Make a phantom of the tissue maps",
         [
             *("nnUNetv2_dualagg", "phantom", "-o", phantom, "-maps", args.maps.resolve(), "-np", 1),
             *("--num_training", args.num_training, "--num_testing", args.num_testing),
+            *("--spacing", *reversed(spacing)),  # nnU-Net's order is Z, Y, X
         ],
         done=phantom.exists(),
     )
@@ -95,11 +101,12 @@ def _make_dataset(shell: Shell, args: argparse.Namespace, phantom: Path, raw: Pa
     )
 
 
-def _unpack(shell: Shell, model: Path | None, results: Path) -> Path:
-    """The checkpoint of the model file; ``unpack_model`` puts it where nnU-Net keeps its models."""
-    model = (model or INSTALLED).resolve()
+def _unpack(shell: Shell, model: Path, results: Path) -> Path:
+    """The checkpoint in the model file."""
     folder = results / "model"
-    shell.run("Unpack the model", ["nnUNetv2_dualagg", "unpack_model", "-i", model, "-o", folder], folder.exists())
+    shell.run(
+        "Unpack the model", ["nnUNetv2_dualagg", "unpack_model", "-i", model.resolve(), "-o", folder], folder.exists()
+    )
     return next(folder.rglob("checkpoint_final.pth"))
 
 

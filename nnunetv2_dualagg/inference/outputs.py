@@ -10,18 +10,23 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from nnunetv2_dualagg import __version__
 from nnunetv2_dualagg.inference.case import Case, Options, Prepared, Segmentation
 from nnunetv2_dualagg.inference.images import save_labels, turned
 from nnunetv2_dualagg.inference.model import Model
+from nnunetv2_dualagg.utils.boxes import bounding_box
 from nnunetv2_dualagg.utils.colours import TISSUES
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import new_file
 from nnunetv2_dualagg.utils.json import read_json
 
 SEGMENTATION, RECORD, VOLUMES, PREVIEW = "dseg.nii.gz", "dseg.json", "volumes.tsv", "preview.png"
+MARGIN = 4.0
+"""mm around the brain in the preview."""
+
 PLANES = (("sagittal", 0), ("coronal", 1), ("axial", 2))
 
 
@@ -93,28 +98,32 @@ def draw_preview(file: Path, prepared: Prepared, labels: NDArray, tissues: dict[
     The left of the infant is on the left.
     """
     affine = prepared.reference.affine
-    planes = {name: turned(image, affine, "RAS") for name, image in prepared.images.items()}
-    segmented, ras = turned(labels, affine, "RAS")
-    brain, _ = turned(prepared.brain, affine, "RAS")
+    brain, ras = turned(prepared.brain, affine, "RAS")
     spacing = np.linalg.norm(ras[:3, :3], axis=0)
+    box = bounding_box(brain, [round(MARGIN / s) for s in spacing])
+    brain = brain[box]
+    images = {name: turned(image, affine, "RAS")[0][box] for name, image in prepared.images.items()}
+    segmented = turned(labels, affine, "RAS")[0][box]
     middle = [round(float(np.mean(np.flatnonzero(brain.any(axis=other))))) for other in ((1, 2), (0, 2), (0, 1))]
-    names = [*planes, "segmentation"]
-    figure = Figure(figsize=(9, 3 * len(names) + 0.4), layout="compressed")
+    colours = {name: TISSUES[i % len(TISSUES)] for i, name in enumerate(tissues)}
+    names = [*images, "segmentation"]
+    figure = Figure(figsize=(9, 2.4 * len(names) + 0.8), layout="compressed")
     axes = figure.subplots(len(names), 3, squeeze=False)
-    colours = [TISSUES[i % len(TISSUES)] for i in range(len(tissues))]
-    for row, name in zip(axes, names, strict=True):
-        image = planes.get(name, next(iter(planes.values())))[0]
+    for row, name in enumerate(names):
+        image = images.get(name, next(iter(images.values())))
         low, high = np.percentile(image[brain], (0.5, 99.5))
-        for axis, (plane, across) in zip(row, PLANES, strict=True):
+        for axis, (plane, across) in zip(axes[row], PLANES, strict=True):
             aspect = np.delete(spacing, across)
             look = {"origin": "lower", "aspect": aspect[1] / aspect[0]}
             axis.imshow(np.take(image, middle[across], across).T, cmap="gray", vmin=low, vmax=high, **look)
             if name == "segmentation":
-                _overlay(axis, np.take(segmented, middle[across], across).T, tissues, colours, look)
-            axis.set(xticks=[], yticks=[], title=plane if row is axes[0] else "")
-        row[0].set_ylabel(name)
+                _overlay(axis, np.take(segmented, middle[across], across).T, tissues, list(colours.values()), look)
+            axis.set(xticks=[], yticks=[], title="" if row else plane)
+        axes[row][0].set_ylabel(name)
     figure.suptitle(title)
-    figure.savefig(file, dpi=100, facecolor="white")
+    handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    figure.savefig(file, dpi=100, facecolor="white", bbox_inches="tight")
 
 
 def _overlay(axis: Any, labels: NDArray, tissues: dict[str, int], colours: list[str], look: dict[str, Any]) -> None:
