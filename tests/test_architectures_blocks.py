@@ -17,7 +17,7 @@ from nnunetv2_dualagg.architectures.attention import (
     pool_to,
     pooling_factors,
 )
-from nnunetv2_dualagg.architectures.dcp import DilatedPyramid, DownsamplingBlock
+from nnunetv2_dualagg.architectures.dcp import DilatedPyramid, DownsamplingBlock, convolve_subgrids, wants_subgrids
 from nnunetv2_dualagg.architectures.layers import PlainBlock, ResidualBlock, blocks_of
 
 SIZES = [(7, 9), (5, 6, 7), (1, 9, 4)]
@@ -46,6 +46,34 @@ def check(module, expected, *inputs):
 def test_pyramid(size, kernel, channels_out, undilated_share):
     module = DilatedPyramid(layers(len(size)), 5, channels_out, kernel, undilated_share)
     check(module, reference.pyramid, random_input(5, size))
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel"), [((66, 65), (3, 3)), ((65, 66), (1, 3)), ((16, 17, 18), (3, 3, 3)), ((5, 32, 33), (1, 3, 3))]
+)
+def test_large_maps_run_on_subgrids(size, kernel):
+    """Values and gradients. On a CPU, smaller maps do not."""
+    module = DownsamplingBlock(layers(len(size)), 8, 10, kernel, 2, True, 5 / 8)
+    randomise(module)
+    x = random_input(8, size).requires_grad_()
+    assert wants_subgrids(module.right[0].dilated[2], x)
+    output, expected = module(x), reference.downsampling_block(x, module, (2,) * len(size))
+    assert_equal_to(expected, output)
+    towards, inputs = torch.randn_like(output), [x, *module.parameters()]
+    gradients = torch.autograd.grad(output, inputs, towards)
+    for exact, gradient in zip(torch.autograd.grad(expected, inputs, towards.double()), gradients, strict=True):
+        assert (gradient - exact).abs().max() < 1e-4 * exact.abs().max().clamp(min=1)
+
+
+@pytest.mark.parametrize("size", [(7, 9), (1, 4), (5, 6, 7), (1, 9, 4), (16, 8, 3)])
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_subgrids_of_any_size_are_the_dilated_convolution(size, dilation, kernel):
+    conv = layers(len(size)).conv(3, 2, (kernel, *(3,) * (len(size) - 1)), dilation=dilation)
+    x = random_input(3, size)
+    with torch.no_grad():
+        expected = reference.convolution(x, conv.weight, conv.bias, dilation=dilation)
+        assert_equal_to(expected, convolve_subgrids(conv, x))
 
 
 @pytest.mark.parametrize(("size", "kernel"), SIZES_AND_KERNELS)

@@ -13,6 +13,11 @@ from torch.utils.checkpoint import checkpoint
 Size = int | tuple[int, ...] | list[int]
 
 
+def learns_eagerly() -> bool:
+    """Whether gradients may be needed, and no graph is recorded that has to fit other batch sizes too."""
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
 def as_tuple(value: Size, n: int) -> tuple[int, ...]:
     """An int repeated ``n`` times, or a sequence as a tuple."""
     return (value,) * n if isinstance(value, int) else tuple(value)
