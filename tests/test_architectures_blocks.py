@@ -18,7 +18,7 @@ from nnunetv2_dualagg.architectures.attention import (
     pooling_factors,
 )
 from nnunetv2_dualagg.architectures.dcp import DilatedPyramid, DownsamplingBlock, convolve_subgrids, wants_subgrids
-from nnunetv2_dualagg.architectures.layers import PlainBlock, ResidualBlock, blocks_of
+from nnunetv2_dualagg.architectures.layers import PlainBlock, ResidualBlock, blocks_of, in_fast_layout, layout_of
 
 SIZES = [(7, 9), (5, 6, 7), (1, 9, 4)]
 KERNELS = {2: [(3, 3), (1, 3), (5, 3)], 3: [(3, 3, 3), (1, 3, 3)]}
@@ -51,13 +51,15 @@ def test_pyramid(size, kernel, channels_out, undilated_share):
 @pytest.mark.parametrize(
     ("size", "kernel"), [((66, 65), (3, 3)), ((65, 66), (1, 3)), ((16, 17, 18), (3, 3, 3)), ((5, 32, 33), (1, 3, 3))]
 )
-def test_large_maps_run_on_subgrids(size, kernel):
-    """Values and gradients. On a CPU, smaller maps do not."""
+def test_large_maps_run_in_another_layout_and_on_subgrids(size, kernel):
+    """Values and gradients. On a CPU, smaller maps and those of other tests take none of these ways."""
     module = DownsamplingBlock(layers(len(size)), 8, 10, kernel, 2, True, 5 / 8)
     randomise(module)
     x = random_input(8, size).requires_grad_()
-    assert wants_subgrids(module.right[0].dilated[2], x)
-    output, expected = module(x), reference.downsampling_block(x, module, (2,) * len(size))
+    a = in_fast_layout(x)
+    assert layout_of(a) is not torch.contiguous_format
+    assert wants_subgrids(module.right[0].dilated[2], a)
+    output, expected = module(a), reference.downsampling_block(x, module, (2,) * len(size))
     assert_equal_to(expected, output)
     towards, inputs = torch.randn_like(output), [x, *module.parameters()]
     gradients = torch.autograd.grad(output, inputs, towards)
@@ -152,6 +154,21 @@ def test_network(dim, size, strides, kernel, options):
     assert len(outputs) == len(expected) == 2
     for output, logits in zip(outputs, expected, strict=True):
         assert_equal_to(logits, output, 1e-9)
+
+
+@pytest.mark.parametrize(("dim", "size"), [(2, (64, 68)), (3, (16, 16, 20))])
+def test_network_whose_first_maps_are_large(dim, size):
+    """Values and gradients, in double precision, where only a different sum of different terms can differ."""
+    strides = [(1,) * dim, (2,) * dim, (2,) * dim]
+    net = build(dim=dim, features=(4, 8, 8), strides=strides).double()
+    x = random_input(2, size).double()
+    output, (expected, *_) = net(x), reference.network(x, net, strides)
+    assert_equal_to(expected, output, 1e-9)
+    towards = torch.randn_like(output)
+    inputs = [p for name, p in net.named_parameters() if not name.startswith("decoder.seg_layers.0.")]
+    gradients = torch.autograd.grad(output, inputs, towards)
+    for exact, gradient in zip(torch.autograd.grad(expected, inputs, towards), gradients, strict=True):
+        assert_equal_to(exact, gradient, 1e-7)
 
 
 @pytest.mark.parametrize(

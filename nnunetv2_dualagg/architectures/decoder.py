@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_dualagg.architectures.attention import DualAttention
-from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, blocks_of, run_stage
+from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, blocks_of, in_fast_layout, pointwise, run_stage
 
 
 class DecoderStage(nn.Module):
@@ -34,7 +34,7 @@ class DecoderStage(nn.Module):
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         """(B, C_below, *spatial / stride) and (B, C, *spatial) -> (B, C, *spatial)."""
-        up = self.upsample(below)
+        up = self.upsample(in_fast_layout(below, skip.shape[2:]))
         x = up + skip if self.merge is None else self.merge(torch.cat([up, skip], dim=1))
         x = self.blocks(x)
         if self.attention is not None:
@@ -67,5 +67,5 @@ class Decoder(nn.Module):
         for stage, seg_layer, skip in zip(self.stages, self.seg_layers, reversed(maps[:-1]), strict=True):
             x = run_stage(stage, x, skip, checkpointing=self.checkpointing)
             if self.deep_supervision:
-                outputs.append(seg_layer(x))
-        return outputs[::-1] if self.deep_supervision else self.seg_layers[-1](x)
+                outputs.append(pointwise(seg_layer, x))
+        return outputs[::-1] if self.deep_supervision else pointwise(self.seg_layers[-1], x)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nnunetv2_dualagg.architectures.dcp import DownsamplingBlock
-from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, blocks_of, run_stage
+from nnunetv2_dualagg.architectures.layers import LayerFactory, Size, blocks_of, in_fast_layout, run_stage
 
 
 class EncoderStage(nn.Module):
@@ -57,7 +57,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, *spatial) -> one skip connection a stage, full resolution first, and the activated lowest map."""
-        x = self.stem(x)
+        x = self.stem(in_fast_layout(x))
         maps = []
         for stage in self.stages:
             raw, x = run_stage(stage, x, checkpointing=self.checkpointing)

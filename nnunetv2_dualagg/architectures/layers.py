@@ -1,5 +1,6 @@
 """What every block of the network is made of: convolution, pre-activation and residual block, in 2-D or 3-D."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +14,42 @@ from torch.utils.checkpoint import checkpoint
 Size = int | tuple[int, ...] | list[int]
 
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+_LARGE = 16**3  # voxels; a convolution of smaller maps would spend more time on turning its weights than on theirs
+
+
+def layout_of(x: Tensor) -> torch.memory_format:
+    """Channels last, if a map is stored in this way and in no other, or PyTorch's default."""
+    last = CHANNELS_LAST.get(x.dim())
+    if last is not None and not x.is_contiguous() and x.is_contiguous(memory_format=last):
+        return last
+    return torch.contiguous_format
+
+
+def in_fast_layout(x: Tensor, size: tuple[int, ...] | None = None) -> Tensor:
+    """On a CPU, large maps channels last, as oneDNN's kernels want them, and small maps in PyTorch's default layout.
+
+    ``size`` are the spatial axes that count, by default those of ``x``. Compilers choose layouts themselves.
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return x
+    large = math.prod(x.shape[2:] if size is None else size) >= _LARGE
+    return x.contiguous(memory_format=CHANNELS_LAST[x.dim()] if large else torch.contiguous_format)
+
+
 def learns_eagerly() -> bool:
     """Whether gradients may be needed, and no graph is recorded that has to fit other batch sizes too."""
     return torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def pointwise(conv: nn.Module, x: Tensor) -> Tensor:
+    """``conv(x)`` of a 1x1x1 convolution to few channels; on a CPU, the result is in PyTorch's default layout.
+
+    Channels last it is a matrix product, for which oneDNN's convolution takes twice as long.
+    """
+    if x.device.type != "cpu" or layout_of(x) is torch.contiguous_format:
+        return conv(x)
+    return F.linear(x.movedim(1, -1), conv.weight.flatten(1), conv.bias).movedim(-1, 1).contiguous()
 
 
 def as_tuple(value: Size, n: int) -> tuple[int, ...]:
@@ -89,12 +123,20 @@ class PreActivation(nn.Sequential):
         """Any shape (B, C, *spatial), kept."""
         norm, *rest = self
         if x.device.type == "cpu" and isinstance(norm, _InstanceNorm) and not norm.track_running_stats:
-            x = F.group_norm(x, norm.num_features, norm.weight, norm.bias, norm.eps)
+            x = _instance_norm(x, norm)
         else:
             x = norm(x)
         for layer in rest:
             x = layer(x)
         return x
+
+
+def _instance_norm(x: Tensor, norm: _InstanceNorm) -> Tensor:
+    if layout_of(x) is torch.contiguous_format or not learns_eagerly():
+        return F.group_norm(x, norm.num_features, norm.weight, norm.bias, norm.eps)
+    # Channels last, group norm's backward pass takes three times as long as the batch norm of single samples.
+    samples = [F.batch_norm(s, None, None, norm.weight, norm.bias, training=True, eps=norm.eps) for s in x.split(1)]
+    return samples[0] if len(samples) == 1 else torch.cat(samples)
 
 
 class PlainBlock(nn.Module):
