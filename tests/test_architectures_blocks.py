@@ -17,7 +17,7 @@ from nnunetv2_dualagg.architectures.attention import (
     pool_to,
     pooling_factors,
 )
-from nnunetv2_dualagg.architectures.dcp import DilatedPyramid, DownsamplingBlock, convolve_subgrids, wants_subgrids
+from nnunetv2_dualagg.architectures.dcp import DilatedConvolution, DilatedPyramid, DownsamplingBlock, wants_subgrids
 from nnunetv2_dualagg.architectures.layers import PlainBlock, ResidualBlock, blocks_of, in_fast_layout, layout_of
 
 SIZES = [(7, 9), (5, 6, 7), (1, 9, 4)]
@@ -70,12 +70,16 @@ def test_large_maps_run_in_another_layout_and_on_subgrids(size, kernel):
 @pytest.mark.parametrize("size", [(7, 9), (1, 4), (5, 6, 7), (1, 9, 4), (16, 8, 3)])
 @pytest.mark.parametrize("dilation", [1, 2, 4])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
-def test_subgrids_of_any_size_are_the_dilated_convolution(size, dilation, kernel):
-    conv = layers(len(size)).conv(3, 2, (kernel, *(3,) * (len(size) - 1)), dilation=dilation)
-    x = random_input(3, size)
-    with torch.no_grad():
-        expected = reference.convolution(x, conv.weight, conv.bias, dilation=dilation)
-        assert_equal_to(expected, convolve_subgrids(conv, x))
+def test_gradients_from_subgrids_of_any_size_are_those_of_the_dilated_convolution(size, dilation, kernel):
+    conv = layers(len(size)).conv(3, 2, (kernel, *(3,) * (len(size) - 1)), dilation=dilation).double()
+    x = random_input(3, size).double().requires_grad_()
+    expected = reference.convolution(x, conv.weight, conv.bias, dilation=dilation)
+    output = DilatedConvolution.apply(x, conv.weight, conv.bias, conv.padding, conv.dilation)
+    assert_equal_to(expected, output, 1e-9)
+    towards, inputs = torch.randn_like(output), [x, conv.weight, conv.bias]
+    gradients = torch.autograd.grad(output, inputs, towards)
+    for exact, gradient in zip(torch.autograd.grad(expected, inputs, towards), gradients, strict=True):
+        assert_equal_to(exact, gradient, 1e-9)
 
 
 @pytest.mark.parametrize(("size", "kernel"), SIZES_AND_KERNELS)

@@ -1,5 +1,8 @@
 """Down-sampling through a dilated convolution pyramid (DCP), section "DCP Block" of the paper."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,7 +49,12 @@ class DilatedPyramid(nn.Module):
             a = a.contiguous(memory_format=CHANNELS_LAST[a.dim()])
         maps = [self._pointwise_and_first(a)]
         for conv in self.dilated[1:]:
-            maps.append(convolve_subgrids(conv, a) if wants_subgrids(conv, a) else conv(a))
+            subgrids = wants_subgrids(conv, a)
+            maps.append(
+                DilatedConvolution.apply(a, conv.weight, conv.bias, conv.padding, conv.dilation)
+                if subgrids
+                else conv(a)
+            )
         return torch.cat(maps, dim=1).contiguous(memory_format=layout)
 
     def _pointwise_and_first(self, a: Tensor) -> Tensor:
@@ -66,32 +74,68 @@ def wants_subgrids(conv: nn.Module, a: Tensor) -> bool:
 
     On sub-grids of less than four voxels an axis, margins take more time than this saves.
     """
-    steps = zip(a.shape[2:], conv.dilation, strict=True)
-    return a.device.type == "cpu" and learns_eagerly() and all(step == 1 or n >= 4 * step for n, step in steps)
+    if a.device.type != "cpu" or not learns_eagerly() or torch.is_autocast_enabled("cpu"):
+        return False
+    return all(step == 1 or n >= 4 * step for n, step in zip(a.shape[2:], conv.dilation, strict=True))
 
 
-def convolve_subgrids(conv: nn.Module, a: Tensor) -> Tensor:
-    """``conv(a)`` for a convolution with dilation d: an ordinary one of the interleaved sub-grids, d along each axis.
+class DilatedConvolution(torch.autograd.Function):
+    """A dilated convolution whose weights get their gradient from the interleaved sub-grids.
 
-    Voxels whose coordinates are equal modulo d never meet in one product with another remainder. So each remainder is
-    a small map of its own, and all of them are one batch.
-
-    (B, C_in, *spatial) -> (B, C_out, *spatial), for an odd kernel without stride.
+    Voxels whose coordinates differ modulo the dilation never meet in a product. So each remainder is a small map of its
+    own with an ordinary convolution, and all of them are one batch. Odd kernels, no stride.
     """
-    size, steps, n = a.shape[2:], conv.dilation, a.dim() - 2
-    margins = [m for length, step in zip(reversed(size), reversed(steps), strict=True) for m in (0, -length % step)]
-    grids = F.pad(a, margins).movedim(1, -1)
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, a: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int], dilation: Sequence[int]
+    ) -> Tensor:
+        """(B, C_in, *spatial) -> (B, C_out, *spatial)."""
+        ctx.save_for_backward(a, weight)
+        ctx.padding, ctx.dilation = padding, dilation
+        return _CONVOLUTION[a.dim()](a, weight, bias, padding=padding, dilation=dilation)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """The gradient of the output -> those of a, weight and bias."""
+        a, weight = ctx.saved_tensors
+        of_a, of_weight, of_bias = None, None, None
+        if ctx.needs_input_grad[0]:
+            of_a = _gradients(gradient, a, weight, ctx.padding, ctx.dilation, (True, False, False))[0]
+        if ctx.needs_input_grad[1]:
+            grids = _subgrids(gradient, ctx.dilation), _subgrids(a, ctx.dilation)
+            padding = [p // step for p, step in zip(ctx.padding, ctx.dilation, strict=True)]
+            of_weight = _gradients(*grids, weight, padding, [1] * len(padding), (False, True, False))[1]
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.sum(dim=(0, *range(2, gradient.dim())))
+        return of_a, of_weight, of_bias, None, None
+
+
+def _gradients(
+    gradient: Tensor,
+    a: Tensor,
+    weight: Tensor,
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    wanted: tuple[bool, bool, bool],
+) -> tuple[Tensor, Tensor, Tensor]:
+    n = len(padding)
+    return torch.ops.aten.convolution_backward(
+        gradient, a, weight, None, [1] * n, padding, dilation, False, [0] * n, 1, wanted
+    )
+
+
+def _subgrids(x: Tensor, steps: Sequence[int]) -> Tensor:
+    """(B, C, *spatial) -> (B * remainders, C, *spatial / steps), channels last, with zeros behind the last voxels."""
+    n = len(steps)
+    margins = [
+        m for length, step in zip(reversed(x.shape[2:]), reversed(steps), strict=True) for m in (0, -length % step)
+    ]
+    grids = F.pad(x, margins).movedim(1, -1)
     for i in range(n):
-        grids = grids.unflatten(1 + 2 * i, (-1, steps[i]))
-    # (B, cell, step, cell, step, ..., C_in) -> (B * step * step ..., C_in, cell, cell, ...)
-    grids = grids.permute(0, *range(2, 2 * n + 1, 2), *range(1, 2 * n, 2), -1).flatten(0, n).movedim(-1, 1)
-    padding = [p // step for p, step in zip(conv.padding, steps, strict=True)]
-    out = _CONVOLUTION[a.dim()](grids, conv.weight, conv.bias, padding=padding)
-    out = out.movedim(1, -1).unflatten(0, (-1, *steps))
-    out = out.permute(0, *(axis for i in range(1, n + 1) for axis in (n + i, i)), -1)
-    for i, length in enumerate(size, start=1):
-        out = out.flatten(i, i + 1).narrow(i, 0, length)
-    return out.movedim(-1, 1)
+        grids = grids.unflatten(1 + 2 * i, (-1, steps[i]))  # (B, cells, step, cells, step, ..., C)
+    return grids.permute(0, *range(2, 2 * n + 1, 2), *range(1, 2 * n, 2), -1).flatten(0, n).movedim(-1, 1)
 
 
 def _widths(channels: int, undilated_share: float | None) -> list[int]:

@@ -57,7 +57,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, *spatial) -> one skip connection a stage, full resolution first, and the activated lowest map."""
-        x = self.stem(in_fast_layout(x))
+        x = in_fast_layout(self.stem(in_fast_layout(x)))  # PyTorch's own kernel for small inputs forgets the layout
         maps = []
         for stage in self.stages:
             raw, x = run_stage(stage, x, checkpointing=self.checkpointing)
