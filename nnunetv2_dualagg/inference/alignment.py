@@ -4,19 +4,26 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+from nibabel.affines import from_matvec
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nnunetv2_dualagg.inference.brain import filled
 from nnunetv2_dualagg.inference.images import Image, from_itk, same_grid, to_itk
+from nnunetv2_dualagg.inference.registration import Registration, mask_pyramid, pyramid, refine, register_coarsely
+from nnunetv2_dualagg.utils.boxes import bounding_box
 
 TOLERANCE = 0.5
 """mm; images on one grid that are not further apart stay as they are, for resampling blurs."""
 
-RESOLUTIONS = (4.0, 2.0)
-"""mm; first coarse, then fine. It does not take more for a rigid motion."""
+MARGIN = 3.0
+"""mm around the brain that count too: T2 has to be dark where T1 is."""
 
 FLIP_MARGIN = 0.02
 """By so much more mutual information has to speak for a flip."""
+
+CLEARLY_WORSE = 0.05
+"""By so much less mutual information at the coarse resolution, a flip is out of the question."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +62,16 @@ def align(t1: Image, t2: Image, brain: NDArray[np.bool_]) -> tuple[Image, Alignm
     Returns:
         T2 on T1's grid, and what was found.
     """
-    fixed, moving = to_itk(t1.data, t1.affine), to_itk(t2.data, t2.affine)
-    near = ndimage.binary_dilation(brain, iterations=max(1, round(3 / float(t1.spacing.mean()))))
-    mask = to_itk(near.astype(np.uint8), t1.affine)
     centre = _centre(brain, t1)
-    transform, information = _register(fixed, moving, mask, centre)
-    flipped = _fits_better_flipped(fixed, t2, mask, centre, information)
-    rotation, translation, displacement = _motion(transform, brain, t1, centre)
+    fixed, masks = _around_the_brain(t1, brain)
+    moving = pyramid(to_itk(t2.data, t2.affine))
+    coarse = register_coarsely(fixed, moving, masks, centre)
+    fine = refine(fixed, moving, masks, coarse)
+    flipped = _fits_better_flipped(fixed, moving, masks, centre, coarse, fine)
+    rotation, translation, displacement = _motion(fine.transform, brain, t1, centre)
     resampled = not same_grid(t1, t2) or displacement > TOLERANCE
-    found = Alignment(rotation, translation, displacement, resampled, flipped, information)
-    return (resample(t2, t1, transform) if resampled else t2), found
+    found = Alignment(rotation, translation, displacement, resampled, flipped, fine.information)
+    return (resample(t2, t1, fine.transform) if resampled else t2), found
 
 
 def resample(image: Image, like: Image, transform: sitk.Transform | None = None) -> Image:
@@ -78,10 +85,19 @@ def resample(image: Image, like: Image, transform: sitk.Transform | None = None)
     transform = sitk.Transform() if transform is None else transform
     grid = to_itk(like.data, like.affine)
     moved = from_itk(sitk.Resample(to_itk(image.data, image.affine), grid, transform, sitk.sitkBSpline, 0.0))
-    inside = ndimage.binary_fill_holes(image.data != 0).astype(np.uint8)
+    inside = filled(image.data != 0).astype(np.uint8)
     kept = from_itk(sitk.Resample(to_itk(inside, image.affine), grid, transform, sitk.sitkNearestNeighbor)) > 0
     low, high = float(image.data.min()), float(image.data.max())
     return Image(image.file, np.where(kept, np.clip(moved, low, high), 0).astype(np.float32), like.affine)
+
+
+def _around_the_brain(t1: Image, brain: NDArray[np.bool_]) -> tuple[list[sitk.Image], list[sitk.Image]]:
+    """T1 at each resolution, cut to the brain's box with a margin, and masks of the brain with the margin."""
+    steps = max(1, round(MARGIN / float(t1.spacing.mean())))
+    box = bounding_box(brain, margin=2 * steps)
+    affine = t1.affine @ from_matvec(np.eye(3), [side.start or 0 for side in box])
+    near = ndimage.binary_dilation(brain[box], iterations=steps).astype(np.uint8)
+    return pyramid(to_itk(t1.data[box], affine)), mask_pyramid(to_itk(near, affine))
 
 
 def _centre(brain: NDArray[np.bool_], t1: Image) -> NDArray[np.float64]:
@@ -90,57 +106,31 @@ def _centre(brain: NDArray[np.bool_], t1: Image) -> NDArray[np.float64]:
     return (np.diag([-1.0, -1.0, 1.0, 1.0]) @ t1.affine @ voxel)[:3]
 
 
-def _register(
-    fixed: sitk.Image, moving: sitk.Image, mask: sitk.Image, centre: NDArray[np.float64]
-) -> tuple[sitk.Euler3DTransform, float]:
-    """The rigid transform from ``fixed`` to ``moving``, and their mutual information with it."""
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsMattesMutualInformation(32)
-    method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentage(0.2, 42)
-    method.SetMetricFixedMask(mask)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetShrinkFactorsPerLevel([max(1, round(mm / float(np.mean(fixed.GetSpacing())))) for mm in RESOLUTIONS])
-    method.SetSmoothingSigmasPerLevel([mm / 2 for mm in RESOLUTIONS])
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
-    method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 100, 0.5, 1e-6)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetInitialTransform(_best_start(method, fixed, moving, centre), inPlace=True)
-    transform = method.Execute(fixed, moving)
-    return sitk.Euler3DTransform(transform), -method.GetMetricValue()
-
-
-def _best_start(
-    method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sitk.Image, centre: NDArray[np.float64]
-) -> sitk.Euler3DTransform:
-    """Where the headers put the images, or centre upon centre if that fits better."""
-    by_headers = sitk.Euler3DTransform(centre.tolist(), 0.0, 0.0, 0.0)
-    by_centres = sitk.Euler3DTransform(by_headers)
-    by_centres.SetTranslation((_moment(moving) - centre).tolist())
-    values = []
-    for start in (by_headers, by_centres):
-        method.SetInitialTransform(start)
-        try:
-            values.append(method.MetricEvaluate(fixed, moving))
-        except RuntimeError:  # no overlap at all
-            values.append(np.inf)
-    return by_centres if values[1] < values[0] else by_headers
-
-
-def _moment(image: sitk.Image) -> NDArray[np.float64]:
-    """The centre of what is not 0."""
-    data = from_itk(image)
-    voxel = ndimage.center_of_mass(data != 0)
-    return np.array(image.TransformContinuousIndexToPhysicalPoint([float(v) for v in voxel]))
-
-
 def _fits_better_flipped(
-    fixed: sitk.Image, t2: Image, mask: sitk.Image, centre: NDArray[np.float64], information: float
+    fixed: list[sitk.Image],
+    moving: list[sitk.Image],
+    masks: list[sitk.Image],
+    centre: NDArray[np.float64],
+    coarse: Registration,
+    fine: Registration,
 ) -> bool:
-    """Whether T2 has more in common with T1 when its left and right are exchanged, as a wrong header does it."""
-    axis = int(np.argmax(np.abs(t2.affine[0, :3])))
-    flipped = to_itk(np.flip(t2.data, axis), t2.affine)
-    return _register(fixed, flipped, mask, centre)[1] > information + FLIP_MARGIN
+    """Whether T2 has more in common with T1 when its left and right are exchanged, as a wrong header does it.
+
+    It is compared at the coarse resolution first; most flips are out of the question there.
+    """
+    flipped = [_left_and_right_exchanged(image) for image in moving]
+    found = register_coarsely(fixed, flipped, masks, centre)
+    if found.information < coarse.information - CLEARLY_WORSE:
+        return False
+    return refine(fixed, flipped, masks, found).information > fine.information + FLIP_MARGIN
+
+
+def _left_and_right_exchanged(image: sitk.Image) -> sitk.Image:
+    """The image with its voxels in reverse order along the axis that runs from left to right, on the same grid."""
+    axis = int(np.argmax(np.abs(image.GetDirection()[:3])))
+    flipped = sitk.Flip(image, [number == axis for number in range(3)])
+    flipped.CopyInformation(image)
+    return flipped
 
 
 def _motion(
