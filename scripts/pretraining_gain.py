@@ -12,10 +12,10 @@ voxel size are the model's.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from nnunetv2_dualagg.demo.shell import Shell
+from nnunetv2_dualagg.demo.steps import compare, make_dataset, predict
 from nnunetv2_dualagg.inference.bundle import INSTALLED, read_bundle
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
 from nnunetv2_dualagg.utils.errors import UserError
@@ -57,7 +57,9 @@ def measure_gain(args: argparse.Namespace) -> None:
     configuration = content["plans"]["configurations"][content["configuration"]]
     shell = Shell(output)
     raw, preprocessed, _ = (folder / DATASET for folder in shell.set_nnunet_folders())
-    _make_dataset(shell, args, configuration["spacing"], output / "phantom", raw)
+    maps = ["-maps", args.maps.resolve(), "--num_training", args.num_training, "--num_testing", args.num_testing]
+    spacing = reversed(configuration["spacing"])  # nnU-Net's order is Z, Y, X
+    make_dataset(shell, ID, [*maps, "--spacing", *spacing], output / "phantom", raw)
     plans = preprocessed / "nnUNetPlans.json"
     shell.run(
         "Plan and preprocess",
@@ -78,27 +80,13 @@ def measure_gain(args: argparse.Namespace) -> None:
             shell.environment["nnUNet_results"] = str(results)
             _train(shell, trainer, start, seed, checkpoint, args.device)
             shell.environment["nnUNet_results"] = str(results / f"seed_{seed}")
-            _predict(shell, raw, output / "predictions" / f"seed_{seed}" / start, trainer, start, args.device)
+            options = ["-d", ID, "-c", start, "-f", FOLD, "-tr", trainer, "-device", args.device, "--disable_tta"]
+            title = f"Predict the other sites with {start}, seed {seed}"
+            predict(shell, title, raw, output / "predictions" / f"seed_{seed}" / start, options)
     if len(args.starts) == len(STARTS):
-        _compare(shell, raw, output, args.seeds)
-
-
-def _make_dataset(shell: Shell, args: argparse.Namespace, spacing: Sequence[float], phantom: Path, raw: Path) -> None:
-    shell.run(
-        "Make a phantom of the tissue maps",
-        [
-            *("nnUNetv2_dualagg", "phantom", "-o", phantom, "-maps", args.maps.resolve(), "-np", 1),
-            *("--num_training", args.num_training, "--num_testing", args.num_testing),
-            *("--spacing", *reversed(spacing)),  # nnU-Net's order is Z, Y, X
-        ],
-        done=phantom.exists(),
-    )
-    folders = [phantom / f"iSeg-2019-{name}" for name in ("Training", "Testing", "Testing-labels")]
-    shell.run(
-        "Convert it to nnU-Net's format",
-        ["nnUNetv2_dualagg", "convert_iseg", "-i", *folders, "-sites", phantom / "sites.csv", "-d", ID, "-np", 1],
-        done=raw.exists(),
-    )
+        runs = [(start, seed) for start in STARTS for seed in args.seeds]
+        folders = [(start, output / "predictions" / f"seed_{seed}" / start) for start, seed in runs]
+        compare(shell, raw, output / "comparison", folders)
 
 
 def _unpack(shell: Shell, model: Path, results: Path) -> Path:
@@ -120,32 +108,6 @@ def _train(shell: Shell, trainer: str, start: str, seed: int, checkpoint: Path |
         command += ["-pretrained_weights", checkpoint]
     done = (fold / "checkpoint_final.pth").exists() and (fold / "validation" / "summary.json").exists()
     shell.run(f"Train {start}, seed {seed}", command, done)
-
-
-def _predict(shell: Shell, raw: Path, predictions: Path, trainer: str, start: str, device: str) -> None:
-    cases = {label.name for label in (raw / "labelsTs").iterdir()}
-    shell.run(
-        f"Predict the other sites with {predictions.parent.name}/{start}",
-        [
-            *("nnUNetv2_predict", "-i", raw / "imagesTs", "-o", predictions, "-d", ID, "-c", start, "-f", FOLD),
-            *("-tr", trainer, "-device", device, "-npp", 1, "-nps", 1, "--continue_prediction", "--disable_tta"),
-        ],
-        done=predictions.exists() and cases <= {file.name for file in predictions.iterdir()},
-    )
-
-
-def _compare(shell: Shell, raw: Path, output: Path, seeds: list[int]) -> None:
-    comparison = output / "comparison"
-    folders = [f"{start}={output / 'predictions' / f'seed_{seed}' / start}" for start in STARTS for seed in seeds]
-    shell.run(
-        "Compare",
-        [
-            *("nnUNetv2_dualagg", "compare", "-ref", raw / "labelsTs", "-sites", raw / "sites.json"),
-            *("-images", raw / "imagesTs", "-o", comparison, "-pred", *folders),
-        ],
-        done=comparison.exists(),
-    )
-    print(f"\n{(comparison / 'dice.md').read_text()}")
 
 
 if __name__ == "__main__":

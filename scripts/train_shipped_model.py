@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from nnunetv2_dualagg.demo.shell import Shell
+from nnunetv2_dualagg.demo.steps import compare, make_dataset, predict
 from nnunetv2_dualagg.inference.bundle import INSTALLED
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
 from nnunetv2_dualagg.utils.errors import UserError
@@ -57,7 +58,8 @@ def train_shipped_model(args: argparse.Namespace) -> None:
     shell = Shell(output)
     raw, preprocessed, results = shell.set_nnunet_folders()
     raw, preprocessed = raw / DATASET, preprocessed / DATASET
-    _make_dataset(shell, args, output / "phantom", raw)
+    maps = ["-maps", args.maps.resolve(), "--num_training", args.num_training, "--num_testing", args.num_testing]
+    make_dataset(shell, ID, [*maps, "--spacing", args.spacing], output / "phantom", raw)
     plans = preprocessed / "nnUNetPlans.json"
     shell.run(
         "Plan and preprocess",
@@ -79,25 +81,10 @@ def train_shipped_model(args: argparse.Namespace) -> None:
         ],
         done=packed.exists(),
     )
-    _test(shell, output, raw, trainer, args.device)
-    print(f"\n{(output / 'comparison' / 'dice.md').read_text()}\n{packed}: {packed.stat().st_size / 1e6:.2f} MB")
-
-
-def _make_dataset(shell: Shell, args: argparse.Namespace, phantom: Path, raw: Path) -> None:
-    shell.run(
-        "Make a phantom of the tissue maps",
-        [
-            *("nnUNetv2_dualagg", "phantom", "-o", phantom, "-maps", args.maps.resolve(), "-np", 1),
-            *("--num_training", args.num_training, "--num_testing", args.num_testing, "--spacing", args.spacing),
-        ],
-        done=phantom.exists(),
-    )
-    folders = [phantom / f"iSeg-2019-{name}" for name in ("Training", "Testing", "Testing-labels")]
-    shell.run(
-        "Convert it to nnU-Net's format",
-        ["nnUNetv2_dualagg", "convert_iseg", "-i", *folders, "-sites", phantom / "sites.csv", "-d", ID, "-np", 1],
-        done=raw.exists(),
-    )
+    options = ["-d", ID, "-c", CONFIGURATION, "-f", FOLD, "-tr", trainer, "-device", args.device]
+    predict(shell, "Predict the other sites", raw, output / "predictions", options)
+    compare(shell, raw, output / "comparison", [("shipped", output / "predictions")])
+    print(f"{packed}: {packed.stat().st_size / 1e6:.2f} MB")
 
 
 def _train(shell: Shell, trainer: str, model: Path, device: str) -> None:
@@ -106,27 +93,6 @@ def _train(shell: Shell, trainer: str, model: Path, device: str) -> None:
     done = (fold / "checkpoint_final.pth").exists() and (fold / "validation" / "summary.json").exists()
     resumed = ["--c"] if (fold / "checkpoint_latest.pth").exists() else []
     shell.run("Train on images drawn from the labels", [*command, *resumed], done)
-
-
-def _test(shell: Shell, output: Path, raw: Path, trainer: str, device: str) -> None:
-    predictions, comparison = output / "predictions", output / "comparison"
-    cases = {label.name for label in (raw / "labelsTs").iterdir()}
-    shell.run(
-        "Predict the other sites",
-        [
-            *("nnUNetv2_predict", "-i", raw / "imagesTs", "-o", predictions, "-d", ID, "-c", CONFIGURATION),
-            *("-f", FOLD, "-tr", trainer, "-device", device, "-npp", 1, "-nps", 1, "--continue_prediction"),
-        ],
-        done=predictions.exists() and cases <= {file.name for file in predictions.iterdir()},
-    )
-    shell.run(
-        "Compare",
-        [
-            *("nnUNetv2_dualagg", "compare", "-ref", raw / "labelsTs", "-sites", raw / "sites.json"),
-            *("-images", raw / "imagesTs", "-o", comparison, "-pred", f"shipped={predictions}"),
-        ],
-        done=comparison.exists(),
-    )
 
 
 if __name__ == "__main__":

@@ -277,7 +277,6 @@ def test_what_is_missing_is_told(tmp_path, model, model_folder, capsys):
         return str(caught.value)
 
     assert "has 1 image(s), but the model needs 2, in this order: T1, T2" in sentence(t1)
-    assert "no model is installed; give one with -m" in sentence(t1, t2, m=None)
     assert "does not exist; -m expects" in sentence(t1, t2, m=tmp_path / "none.safetensors")
     assert "is a checkpoint" in sentence(t1, t2, m=model_folder / "fold_0" / "checkpoint_final.pth")
     assert "plans.json is missing" in sentence(t1, t2, m=tmp_path)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "make a phantom, train nnU-Net's default and our network, predict three sites, compare; minutes on a CPU"
+HELP = "make a phantom, segment it, train nnU-Net's default and our network, predict, compare; minutes on a CPU"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

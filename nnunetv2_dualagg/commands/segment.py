@@ -17,7 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="T1 and T2 of one infant (NIfTI, any orientation), in this order; or the folder of a BIDS data set",
     )
     parser.add_argument("-o", required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("-m", metavar="MODEL", help="file of pack_model, or folder of a trained model")
+    parser.add_argument(
+        "-m",
+        metavar="MODEL",
+        help="file of pack_model, or folder of a trained model (default: the one that comes with the package, which is "
+        "for trying the program, not for measuring infants)",
+    )
     parser.add_argument(
         "-f", type=fold, nargs="+", metavar="FOLD", help="folds of a model folder (default: all that are there)"
     )

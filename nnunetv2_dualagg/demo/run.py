@@ -1,4 +1,4 @@
-"""All steps on the phantom: nnU-Net's default against the dual aggregation network, after a short training.
+"""All steps on the phantom: segmenting a subject; nnU-Net's default against ours, after a short training.
 
 The demo runs the commands that a user would run, one after the other, and shows them. A step whose result is there
 already is skipped, so an interrupted demo resumes where it stopped.
@@ -7,6 +7,7 @@ already is skipped, so an interrupted demo resumes where it stopped.
 from pathlib import Path
 
 from nnunetv2_dualagg.demo.shell import Shell
+from nnunetv2_dualagg.demo.steps import compare, make_dataset, predict
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
 from nnunetv2_dualagg.utils.forms import Plans
 from nnunetv2_dualagg.utils.json import read_json
@@ -14,11 +15,13 @@ from nnunetv2_dualagg.utils.json import read_json
 ID = 219
 DATASET = f"Dataset{ID}_iSeg2019"
 CONFIGURATION = "3d_demo"
+PHANTOM = ("--num_training", 6, "--num_testing", 2, "--spacing", 2)
+SEGMENTED = "iSeg_024"
 TRAINERS = {"default": "nnUNetTrainer_1epoch", "dualagg": "nnUNetTrainerDualAgg_1epoch"}
 
 
 def run_demo(output: Path, device: str = "cpu") -> None:
-    """Make the phantom, train both networks on the same plans, predict the testing sites, compare.
+    """Make the phantom, segment a subject, train both networks on the same plans, predict the testing sites, compare.
 
     Args:
         output: folder for everything; what an earlier run finished there is kept.
@@ -30,7 +33,8 @@ def run_demo(output: Path, device: str = "cpu") -> None:
     output = output.resolve()
     shell = Shell(output)
     raw, preprocessed, results = (folder / DATASET for folder in shell.set_nnunet_folders())
-    _make_dataset(shell, output / "phantom", raw)
+    make_dataset(shell, ID, PHANTOM, output / "phantom", raw)
+    _segment(shell, raw, output / "segmented", device)
     plans = preprocessed / "nnUNetPlans.json"
     shell.run(
         "Plan and preprocess",
@@ -55,45 +59,16 @@ def run_demo(output: Path, device: str = "cpu") -> None:
             done=(fold / "checkpoint_final.pth").exists(),
         )
     for name, trainer in TRAINERS.items():
-        _predict(shell, raw, output / name, trainer, device)
-    _compare(shell, raw, output)
+        options = ["-d", ID, "-c", CONFIGURATION, "-f", 0, "-tr", trainer, "-device", device]
+        predict(shell, f"Predict the testing sites with {trainer}", raw, output / name, options)
+    compare(shell, raw, output / "comparison", [(name, output / name) for name in TRAINERS])
 
 
-def _make_dataset(shell: Shell, phantom: Path, raw: Path) -> None:
+def _segment(shell: Shell, raw: Path, output: Path, device: str) -> None:
+    images = [raw / "imagesTs" / f"{SEGMENTED}_000{channel}.nii.gz" for channel in (0, 1)]
     shell.run(
-        "Make a phantom: a training site and three testing sites",
-        ["nnUNetv2_dualagg", "phantom", "-o", phantom, "--num_training", 6, "--num_testing", 2, "--spacing", 2],
-        done=phantom.exists(),
+        "Segment one of the other sites' subjects with the model that comes with the package",
+        ["nnUNetv2_dualagg", "segment", "-i", *images, "-o", output, "-device", device],
+        done=(output / f"{SEGMENTED}_0000_dseg.nii.gz").exists(),
     )
-    folders = [phantom / f"iSeg-2019-{name}" for name in ("Training", "Testing", "Testing-labels")]
-    shell.run(
-        "Convert it to nnU-Net's format",
-        ["nnUNetv2_dualagg", "convert_iseg", "-i", *folders, "-sites", phantom / "sites.csv", "-d", ID],
-        done=raw.exists(),
-    )
-
-
-def _predict(shell: Shell, raw: Path, predictions: Path, trainer: str, device: str) -> None:
-    cases = {label.name for label in (raw / "labelsTs").iterdir()}
-    shell.run(
-        f"Predict the testing sites with {trainer}",
-        [
-            *("nnUNetv2_predict", "-i", raw / "imagesTs", "-o", predictions, "-d", ID, "-c", CONFIGURATION),
-            *("-f", 0, "-tr", trainer, "-device", device, "-npp", 1, "-nps", 1, "--continue_prediction"),
-        ],
-        done=predictions.exists() and cases <= {file.name for file in predictions.iterdir()},
-    )
-
-
-def _compare(shell: Shell, raw: Path, output: Path) -> None:
-    comparison = output / "comparison"
-    shell.run(
-        "Compare",
-        [
-            *("nnUNetv2_dualagg", "compare", "-ref", raw / "labelsTs", "-sites", raw / "sites.json"),
-            *("-images", raw / "imagesTs", "-o", comparison),
-            *("-pred", *(f"{name}={output / name}" for name in TRAINERS)),
-        ],
-        done=comparison.exists(),
-    )
-    print(f"\n{(comparison / 'dice.md').read_text()}\nTables, figures and the report are in {comparison}")
+    print(f"The picture: {output / f'{SEGMENTED}_0000_preview.png'}", flush=True)

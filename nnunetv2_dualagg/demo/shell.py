@@ -34,7 +34,7 @@ class Shell:
             print(f"export {folder.name}={shlex.quote(str(folder))}")
         return folders
 
-    def run(self, title: str, command: Sequence[str | int | Path], done: bool) -> None:
+    def run(self, title: str, command: Sequence[object], done: bool) -> None:
         """Run a command unless its work is ``done``; show it, the time it takes and its last line of output.
 
         Raises:

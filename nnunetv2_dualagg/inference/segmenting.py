@@ -7,6 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nnunetv2_dualagg.inference import bids
+from nnunetv2_dualagg.inference.bundle_schema import one_line
 from nnunetv2_dualagg.inference.case import Case, Options, Segmentation, measure, predict, prepare, summary
 from nnunetv2_dualagg.inference.images import stem_of
 from nnunetv2_dualagg.inference.model import Model, load_model
@@ -44,7 +45,7 @@ def segment(
         output: folder for the results; for a BIDS data set it becomes a BIDS derivative. Infants that are there
             already, made with the same model and options, are left alone.
         model: a file of ``pack_model``, a folder of a trained model, or what :func:`load_model` returned; None for
-            the model that is installed.
+            the model that comes with the package, which is for trying the program.
         mask: of the brain, for images with a skull; for a BIDS data set the folder of a derivative with
             ``*_mask.nii.gz``.
         skull_stripped: True where everything but the brain is 0; None to find out.
@@ -96,6 +97,8 @@ def segment(
         cases = [Case(name, tuple(files), output / name, mask, sources=tuple(str(file) for file in files))]
     if skull_stripped is not None:
         cases = [replace(case, stripped=skull_stripped) for case in cases]
+    if progress and loaded.description:
+        print(f"{loaded.file.name}: {one_line(loaded.description)}")
     return _segment_all(cases, loaded, options, overwrite, progress)
 
 
