@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nnunetv2_dualagg import __version__
 from nnunetv2_dualagg.commands import (
@@ -73,8 +73,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
     args = build_parser().parse_args(argv)
+    return exit_code(lambda: args.run(args))
+
+
+def exit_code(run: Callable[[], int | None]) -> int:
+    """Run a program's work, and put whatever goes wrong into one sentence on stderr.
+
+    Args:
+        run: the work; what it returns is the exit code, and None is 0.
+
+    Returns:
+        The exit code: that of ``run``, or 1 after an error.
+    """
     try:
-        return args.run(args) or 0
+        return run() or 0
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
     except BaseException as error:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from nnunetv2_dualagg.cli import exit_code
 from nnunetv2_dualagg.evaluation.compare import SCORES
-from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.errors import UserError, explained
 from nnunetv2_dualagg.utils.tables import as_markdown
 
 
@@ -26,18 +27,30 @@ def main() -> int:
     parser.add_argument("-baseline", required=True, metavar="METHOD", help="trained at another site")
     parser.add_argument("-oracles", required=True, nargs="+", metavar="SITE=METHOD", help="trained at the site itself")
     args = parser.parse_args()
-    try:
-        if not all("=" in oracle for oracle in args.oracles):
-            raise UserError(f"-oracles is {' '.join(args.oracles)}; expected SITE=METHOD ...")
-        file = args.comparison / SCORES
-        if not file.is_file():
-            raise UserError(f"{file} does not exist; expected a folder that nnUNetv2_dualagg compare wrote")
-        oracles = dict(oracle.split("=", 1) for oracle in args.oracles)
-        print(as_markdown(gap_table(pd.read_csv(file), args.baseline, oracles)))
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: show(args))
+
+
+def show(args: argparse.Namespace) -> None:
+    """Print the table."""
+    if not all("=" in oracle for oracle in args.oracles):
+        raise UserError(f"-oracles is {' '.join(args.oracles)}; expected SITE=METHOD ...")
+    oracles = dict(oracle.split("=", 1) for oracle in args.oracles)
+    print(as_markdown(gap_table(read_scores(args.comparison / SCORES), args.baseline, oracles)))
+
+
+def read_scores(file: Path) -> pd.DataFrame:
+    """Read ``metrics.csv``.
+
+    Raises:
+        UserError: there is no such file, or it is another one.
+    """
+    if not file.is_file():
+        raise UserError(f"{file} does not exist; expected a folder that nnUNetv2_dualagg compare wrote")
+    with explained(f"{file} is no table"):
+        scores = pd.read_csv(file)
+    if missing := {"method", "site", "dice"} - set(scores.columns):
+        raise UserError(f"{file} has no column {min(missing)}; expected the file that nnUNetv2_dualagg compare wrote")
+    return scores
 
 
 def gap_table(scores: pd.DataFrame, baseline: str, oracles: Mapping[str, str]) -> pd.DataFrame:

@@ -14,11 +14,11 @@ import json
 import sys
 from pathlib import Path
 
+from nnunetv2_dualagg.cli import exit_code
 from nnunetv2_dualagg.demo.shell import Shell
 from nnunetv2_dualagg.demo.steps import compare, make_dataset, predict
 from nnunetv2_dualagg.inference.bundle import INSTALLED, read_bundle
 from nnunetv2_dualagg.planning.reduced import add_reduced_configuration
-from nnunetv2_dualagg.utils.errors import UserError
 
 ID = 298
 DATASET = f"Dataset{ID}_iSeg2019"
@@ -42,12 +42,7 @@ def main() -> int:
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS, help="default: both, and compare")
     parser.add_argument("-device", default="cpu", help="nnU-Net's -device (default: cpu)")
     args = parser.parse_args()
-    try:
-        measure_gain(args)
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: measure_gain(args))
 
 
 def measure_gain(args: argparse.Namespace) -> None:

@@ -9,15 +9,15 @@ compares with labelsTs. Prints mean Dice over cases and tissues, and seconds per
 import argparse
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from nnunetv2_dualagg.cli import exit_code
+from nnunetv2_dualagg.evaluation.metrics.agreement import dice
 from nnunetv2_dualagg.inference.bundle import INSTALLED
+from nnunetv2_dualagg.inference.images import read_image, same_grid
 from nnunetv2_dualagg.inference.model import Model, load_model
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.tables import as_markdown
@@ -31,14 +31,13 @@ def main() -> int:
     parser.add_argument("-sizes", type=int, nargs="+", required=True, metavar="N", help="voxels along each side")
     parser.add_argument("-device", default="cpu", help="default: cpu")
     args = parser.parse_args()
-    try:
-        model = load_model(args.m, args.device, progress=False)
-        rows = [measure(model, args.raw, size) for size in args.sizes]
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    print(as_markdown(pd.DataFrame(rows)))
-    return 0
+    return exit_code(lambda: show(args))
+
+
+def show(args: argparse.Namespace) -> None:
+    """Print the table."""
+    model = load_model(args.m, args.device, progress=False)
+    print(as_markdown(pd.DataFrame([measure(model, args.raw, size) for size in args.sizes])))
 
 
 def measure(model: Model, raw: Path, size: int) -> dict[str, str]:
@@ -47,23 +46,18 @@ def measure(model: Model, raw: Path, size: int) -> dict[str, str]:
     files = sorted((raw / "labelsTs").glob("*.nii.gz"))
     if not files:
         raise UserError(f"{raw / 'labelsTs'} has no *.nii.gz; expected the references of imagesTs")
-    dice, start = [], time.perf_counter()
+    values, start = [], time.perf_counter()
     for file in files:
         case = file.name.removesuffix(".nii.gz")
-        images = [nib.load(raw / "imagesTs" / f"{case}_{n:04d}.nii.gz") for n in range(len(model.channels))]
-        data = np.stack([np.asarray(image.dataobj, dtype=np.float32) for image in images])
-        labels = model.predict(data, images[0].header.get_zooms()[:3])
-        dice.append(_mean_dice(labels, np.asarray(nib.load(file).dataobj), model.labels.values()))
+        images = [read_image(raw / "imagesTs" / f"{case}_{n:04d}.nii.gz") for n in range(len(model.channels))]
+        reference = read_image(file)
+        for image in images:
+            if not same_grid(image, reference):
+                raise UserError(f"{image.file} has another grid than {file}; expected the same")
+        labels = model.predict(np.stack([image.data for image in images]), images[0].spacing)
+        values.append([dice(reference.data == tissue, labels == tissue) for tissue in model.labels.values()])
     seconds = (time.perf_counter() - start) / len(files)
-    return {"window": f"{size}^3", "Dice": f"{np.mean(dice):.3f}", "seconds per case": f"{seconds:.1f}"}
-
-
-def _mean_dice(found: NDArray, reference: NDArray, tissues: Iterable[int]) -> float:
-    values = []
-    for tissue in tissues:
-        mine, true = found == tissue, reference == tissue
-        values.append(2 * (mine & true).sum() / (mine.sum() + true.sum()))
-    return float(np.mean(values))
+    return {"window": f"{size}^3", "Dice": f"{np.nanmean(values):.3f}", "seconds per case": f"{seconds:.1f}"}
 
 
 if __name__ == "__main__":

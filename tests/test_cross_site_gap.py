@@ -59,6 +59,12 @@ def test_from_the_command_line(scores, tmp_path):
     missing = run(tmp_path, *options)
     assert missing.returncode == 1
     assert missing.stderr.startswith(f"Error: {tmp_path / 'metrics.csv'} does not exist")
+    for content, sentence in (("", "is no table"), ("method,dice\n", "has no column site")):
+        (tmp_path / "metrics.csv").write_text(content)
+        wrong = run(tmp_path, *options)
+        assert wrong.returncode == 1
+        assert f"{tmp_path / 'metrics.csv'} {sentence}" in wrong.stderr
+        assert "Traceback" not in wrong.stderr
     scores.to_csv(tmp_path / "metrics.csv", index=False)
     assert "| ours " in run(tmp_path, *options).stdout
     assert run(tmp_path, *options[:3], "A").stderr == "Error: -oracles is A; expected SITE=METHOD ...\n"

@@ -146,5 +146,5 @@ def _method(level: int, mask: sitk.Image) -> sitk.ImageRegistrationMethod:
 
 def _moment(image: sitk.Image) -> NDArray[np.float64]:
     """The centre of what is not 0."""
-    voxel = ndimage.center_of_mass(from_itk(image) > 0)
+    voxel = ndimage.center_of_mass(from_itk(image) != 0)
     return np.array(image.TransformContinuousIndexToPhysicalPoint([float(v) for v in voxel]))

@@ -29,7 +29,7 @@ class Ranges:
         white: logarithm of white matter's signal where fluid is dark: of the youngest, the most frequent and the oldest
             age; where fluid is bright, its negative. Myelin shortens T1 and T2, so all channels show the same age.
         white_spread: deviation of that logarithm at one age.
-        myelin: signal of deep less that of subcortical white matter where fluid is dark; likewise.
+        myelin: signal of deep less that of subcortical white matter where fluid is dark; elsewhere its negative.
         texture: deviation of the slow changes within a tissue.
         softness: sigma of the blur of the tissues' borders, for partial volume.
         bias: deviation of the logarithm of the bias field within a patch.
