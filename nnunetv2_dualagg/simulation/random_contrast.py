@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from nnunetv2_dualagg.simulation.anatomy import CSF, GM, WM
+from nnunetv2_dualagg.simulation.separable import apply_along_axes, blurring_matrix, resampling_matrix
 
 Range = tuple[float, float]
 Fluid = Literal["dark", "bright", "either"]
@@ -71,96 +71,113 @@ def random_images(
         (len(fluids), *labels.shape), exactly 0 outside the brain. A patch of one tissue keeps the value that the tissue
         has in the brain.
     """
-    if not (labels > 0).any():
+    brain = labels > 0
+    if not brain.any():
         return np.zeros((len(fluids), *labels.shape), np.float32)
+    labels = labels.astype(np.intp)
+    present = np.unique(labels).tolist()
     maturity = _maturity(labels, rng)
     white = rng.triangular(*ranges.white)
-    return np.stack([_image(labels, maturity, white, fluid, rng, ranges) for fluid in fluids])
+    images = np.zeros((len(fluids), *labels.shape), np.float32)
+    for image, fluid in zip(images, fluids, strict=True):
+        sign = 1 if fluid == "dark" or (fluid == "either" and rng.random() < 0.5) else -1
+        signals = _draw_signals(present, white, sign, rng, ranges)
+        clean = signals.take(labels)
+        acquired = _image(labels, clean, sign * maturity, rng, ranges)
+        image[brain] = _standardised(acquired[brain], clean[brain], signals, rng)
+    return images
 
 
 def _image(
-    labels: NDArray, maturity: NDArray, white: float, fluid: Fluid, rng: np.random.Generator, ranges: Ranges
+    labels: NDArray, clean: NDArray[np.float32], maturity: NDArray[np.float32], rng: np.random.Generator, ranges: Ranges
 ) -> NDArray[np.float32]:
-    shape = labels.shape
-    dark = fluid == "dark" or (fluid == "either" and rng.random() < 0.5)
-    sign = 1 if dark else -1
-    signals = _draw_signals(labels, white, sign, rng, ranges)
-    softness = rng.uniform(*ranges.softness)
-    image, total = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for label in np.unique(labels):
-        tissue = signals[label] + rng.uniform(*ranges.texture) * smooth_noise(shape, rng, knots=8)
-        if label == WM:
-            tissue = tissue + sign * rng.uniform(*ranges.myelin) * maturity
-        share = ndimage.gaussian_filter((labels == label).astype(np.float32), softness)
-        image += share * tissue
-        total += share
-    image /= np.maximum(total, 1e-6)
-    image *= np.exp(rng.uniform(*ranges.bias) * smooth_noise(shape, rng, knots=3))
-    return _standardised(_scanned(image, rng, ranges), labels, signals, rng)
+    """An acquired image of the tissues, whose signals without any disturbance are ``clean``."""
+    texture = np.array([rng.uniform(*ranges.texture) for _ in range(labels.max() + 1)], np.float32)
+    image = texture.take(labels)
+    image *= smooth_noise(labels.shape, rng, knots=8)
+    image += clean
+    image += np.float32(rng.uniform(*ranges.myelin)) * maturity
+    field = smooth_noise(labels.shape, rng, knots=3)
+    field *= np.float32(rng.uniform(*ranges.bias))
+    image *= np.exp(field, out=field)
+    return _scanned(image, rng, ranges)
 
 
 def _draw_signals(
-    labels: NDArray, white: float, sign: int, rng: np.random.Generator, ranges: Ranges
-) -> dict[int, float]:
-    """Label -> signal, of all tissues of a brain and of what else is in the patch; sign 1 where fluid is dark."""
+    present: Sequence[int], white: float, sign: int, rng: np.random.Generator, ranges: Ranges
+) -> NDArray[np.float32]:
+    """The signal of each label, of all tissues of a brain and of what else is in the patch; nan for the rest.
+
+    sign is 1 where fluid is dark, -1 where it is bright.
+    """
     csf = rng.uniform(*ranges.fluid) ** sign
-    wm = np.exp(sign * white + rng.normal(0, ranges.white_spread))
-    signals = {0: csf, CSF: csf, GM: 1.0, WM: wm}  # beyond the brain there is fluid, before it is cut away
-    others = [int(label) for label in np.unique(labels) if label not in signals]
-    return signals | {label: rng.uniform(min(csf, 1), max(csf, 1)) for label in others}
+    signals = np.full(max(*present, WM) + 1, np.nan, np.float32)
+    signals[[0, CSF]] = csf  # beyond the brain there is fluid, before it is cut away
+    signals[GM] = 1
+    signals[WM] = np.exp(sign * white + rng.normal(0, ranges.white_spread))
+    for label in present:
+        if label > WM:
+            signals[label] = rng.uniform(min(csf, 1), max(csf, 1))
+    return signals
 
 
 def _standardised(
-    image: NDArray[np.float32], labels: NDArray, signals: dict[int, float], rng: np.random.Generator
+    found: NDArray[np.float32], clean: NDArray[np.float32], signals: NDArray[np.float32], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """With mean and deviation of a brain that has these signals in random shares, and within them what the patch has.
 
     nnU-Net standardises whole images. With the patch's own mean, fluid in a ventricle would look like any other tissue.
+
+    Args:
+        found: the acquired image in the brain's voxels.
+        clean: their signals without any disturbance.
+        signals: the signal of each label.
+        rng: source of randomness.
     """
-    tissues = [label for label in signals if label > 0]
+    tissues = [label for label in range(1, len(signals)) if np.isfinite(signals[label])]
     shares = rng.dirichlet([_SHARES.get(label, _SHARE_OF_OTHERS) for label in tissues])
-    values = np.array([signals[label] for label in tissues])
+    values = signals[tissues]
     mean = shares @ values
-    brain = labels > 0
-    # Partial volume brings the tissues closer to each other than their signals are: by the slope.
-    lookup = np.zeros(max(signals) + 1, np.float32)
-    lookup[tissues] = values
-    found, signal = image[brain], lookup[labels[brain]]
-    covariance, variance = np.cov(found, signal, bias=True)[1]
+    # Partial volume brings the tissues closer to each other than their signals are: by the slope of a fitted line.
+    variance = clean.var()
+    covariance = np.dot(found, clean - clean.mean()) / len(clean)
     slope = covariance / variance if variance > 1e-6 else 1.0
-    within = np.var(found - slope * signal)
+    within = max(found.var() - slope * covariance, 0.0)
     deviation = np.sqrt(slope**2 * (shares @ (values - mean) ** 2) + within)
-    return np.where(brain, (image - mean) / deviation, 0).astype(np.float32)
+    return (found - np.float32(mean)) / np.float32(deviation)
 
 
 def _scanned(image: NDArray[np.float32], rng: np.random.Generator, ranges: Ranges) -> NDArray[np.float32]:
-    """Point spread, slices that are thicker than a voxel along one axis, and noise."""
-    sigmas = rng.uniform(*ranges.blur, size=image.ndim)
+    """Soft borders and point spread, slices that are thicker than a voxel along one axis, and noise."""
     shape = image.shape
     thickness = np.ones(image.ndim)
     thickness[rng.integers(image.ndim)] = rng.uniform(*ranges.thickness)
     coarse = [max(2, round(n / t)) for n, t in zip(shape, thickness, strict=True)]
-    image = ndimage.gaussian_filter(image, np.hypot(sigmas, 0.4 * np.sqrt(thickness**2 - 1)))
-    image = _zoom(image, coarse)
-    image = image + rng.uniform(*ranges.noise) * rng.standard_normal(image.shape, np.float32)
-    return _zoom(image, shape)
+    blur = np.hypot(rng.uniform(*ranges.softness), rng.uniform(*ranges.blur, size=image.ndim))
+    blur = np.hypot(blur, 0.4 * np.sqrt(thickness**2 - 1))
+    to_slices = [
+        resampling_matrix(n, m, 1) @ blurring_matrix(n, sigma) for n, m, sigma in zip(shape, coarse, blur, strict=True)
+    ]
+    image = apply_along_axes(image, to_slices)
+    image += np.float32(rng.uniform(*ranges.noise)) * rng.standard_normal(image.shape, np.float32)
+    return _resampled(image, shape, order=1)
 
 
 def _maturity(labels: NDArray, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Myelination: about 0.5 in deep, -0.5 in subcortical white matter."""
-    depth = ndimage.gaussian_filter((labels == WM).astype(np.float32), 5.0)
-    return np.clip((depth - 0.3) / 0.5, 0, 1) - 0.5 + 0.25 * smooth_noise(labels.shape, rng, knots=6)
+    """Myelination: about 0.5 in deep, -0.5 in subcortical white matter, 0 elsewhere."""
+    blur = [blurring_matrix(n, 5.0) for n in labels.shape]
+    depth = apply_along_axes((labels == WM).astype(np.float32), blur)
+    maturity = np.clip((depth - 0.3) / 0.5, 0, 1) - 0.5 + 0.25 * smooth_noise(labels.shape, rng, knots=6)
+    return np.where(labels == WM, maturity, 0)
 
 
 def smooth_noise(shape: tuple[int, ...], rng: np.random.Generator, knots: int) -> NDArray[np.float32]:
     """Random numbers at ``knots`` positions per axis, with splines between them; SD 1."""
-    field = _zoom(rng.standard_normal([knots] * len(shape), np.float32), shape)
-    return field / max(float(field.std()), 1e-6)
+    field = _resampled(rng.standard_normal([knots] * len(shape), np.float32), shape, order=3)
+    return field / np.float32(max(field.std(), 1e-6))
 
 
-def _zoom(image: NDArray[np.float32], shape: tuple[int, ...] | list[int]) -> NDArray[np.float32]:
-    if list(shape) == list(image.shape):
+def _resampled(image: NDArray[np.float32], shape: tuple[int, ...], order: int) -> NDArray[np.float32]:
+    if shape == image.shape:
         return image
-    order = 1 if image.ndim == 3 and image.size > 1000 else 3
-    zoomed = ndimage.zoom(image, np.divide(shape, image.shape), order=order, mode="nearest", grid_mode=True)
-    return zoomed.astype(np.float32, copy=False)
+    return apply_along_axes(image, [resampling_matrix(n, m, order) for n, m in zip(image.shape, shape, strict=True)])
