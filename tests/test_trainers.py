@@ -68,6 +68,7 @@ def make_trainer(tmp_path, monkeypatch):
     ("name", "epochs", "learning_rate"),
     [
         ("nnUNetTrainerDualAgg", 1000, 1e-2),
+        ("nnUNetTrainer_40epochs", 40, 1e-2),
         ("nnUNetTrainerDualAgg_1epoch", 1, 1e-2),
         ("nnUNetTrainerDualAggNoDCP_20epochs", 20, 1e-2),
         ("nnUNetTrainerDualAggDA5_250epochs", 250, 1e-2),
@@ -97,7 +98,7 @@ def test_trainer_of_another_length_is_one_class_and_survives_pickling():
         "nnUNetTrainerDualAgg_epochs",
         "nnUNetTrainerDualAgg_5epochs_5epochs",
         "nnUNetTrainerOfSomebody_5epochs",
-        "nnUNetTrainer_5epochs",
+        "nnUNetTrainerDA5_5epochs",
     ],
 )
 def test_names_that_are_no_trainers(name):

@@ -1,6 +1,7 @@
 """Trainers for ``nnUNetv2_train -tr``; nnU-Net finds them through ``nnUNet_extTrainer="$(nnUNetv2_dualagg path)"``.
 
-Each also exists with another number of epochs: append ``_1epoch``, ``_20epochs``, ... to its name.
+Each also exists with another number of epochs: append ``_1epoch``, ``_20epochs``, ... to its name. So does nnU-Net's own
+``nnUNetTrainer``, for comparisons of any length.
 """
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -46,6 +47,6 @@ __all__ = [
 def __getattr__(name: str) -> type[nnUNetTrainer]:
     """A trainer of another length."""
     found = parse_length(name)
-    if found is None or found[0] not in __all__:
+    if found is None or found[0] not in (*__all__, nnUNetTrainer.__name__):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return with_length(globals()[found[0]], name, found[1])
