@@ -136,3 +136,17 @@ def test_operators_beyond_those_of_nnunets_networks_are_common_ones():
     products = {"bmm", "mul", "sum", "promote_types"}
     shapes = {"_unsafe_view", "constant_pad_nd", "split", "transpose", "unsqueeze"}
     assert ours - theirs <= softmax | products | shapes
+
+
+@pytest.mark.parametrize(("dim", "size"), [(2, (18, 34)), (3, (8, 12, 10))])
+@torch.no_grad()
+def test_single_small_maps_are_predicted_by_onednn(dim, size):
+    """PyTorch's own kernel, which it falls back to, takes a multiple of the time."""
+    network = build(dim=dim, features=(8, 16)).eval()
+    x = torch.randn(1, 2, *size)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        output = network(x)
+    kernels = {event.key for event in profile.key_averages()}
+    assert "aten::mkldnn_convolution" in kernels
+    assert not kernels & {"aten::slow_conv3d", "aten::thnn_conv2d"}
+    assert_equal_to(network.double()(x.double()), output, 1e-5)

@@ -66,7 +66,7 @@ class DilatedPyramid(nn.Module):
         margins = [p for p in reversed(first.padding) for _ in range(2)]
         weight = torch.cat([F.pad(self.pointwise.weight, margins), first.weight])
         bias = None if first.bias is None else torch.cat([self.pointwise.bias, first.bias])
-        return _CONVOLUTION[a.dim()](a, weight, bias, padding=first.padding)
+        return first.with_weights(a, weight, bias)
 
 
 def wants_subgrids(conv: nn.Module, a: Tensor) -> bool:

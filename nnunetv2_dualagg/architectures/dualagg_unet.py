@@ -152,7 +152,7 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
             below, stride = features[s + 1], strides[s + 1]
             merging = concat_skips, residual
             stages.append(DecoderStage(layers, below, features[s], kernels[s], stride, n_convs, *merging, dual))
-            seg_layers.append(conv_op(features[s], num_classes, 1, bias=True))
+            seg_layers.append(layers.conv(features[s], num_classes, 1, bias=True))
         self.decoder = Decoder(stages, seg_layers, deep_supervision)
         self.encoder.checkpointing = self.decoder.checkpointing = checkpointing
 

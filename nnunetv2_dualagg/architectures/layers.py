@@ -37,6 +37,42 @@ def in_fast_layout(x: Tensor, size: tuple[int, ...] | None = None) -> Tensor:
     return x.contiguous(memory_format=CHANNELS_LAST[x.dim()] if large else torch.contiguous_format)
 
 
+class _WithOneDNN:
+    """A convolution that takes oneDNN for single small maps on a CPU, as PyTorch does for all others.
+
+    For a batch of 1 with at most 20480 voxels and channels in all axes but the last, PyTorch falls back to its own
+    kernel, which takes two to five times as long. Prediction is full of such maps: nnU-Net's windows come one by one.
+    """
+
+    def with_weights(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """This convolution with other weights; the number of channels may be another."""
+        if not _is_single_on_cpu(x):
+            return super()._conv_forward(x, weight, bias)  # type: ignore[misc]
+        sizes = (self.padding, self.stride, self.dilation)  # type: ignore[attr-defined]
+        return torch.mkldnn_convolution(x, weight, bias, *sizes, 1)
+
+    _conv_forward = with_weights  # PyTorch's name of what ``forward`` calls
+
+
+class Conv2d(_WithOneDNN, nn.Conv2d):
+    """``torch.nn.Conv2d`` without groups and with zeros as padding."""
+
+
+class Conv3d(_WithOneDNN, nn.Conv3d):
+    """``torch.nn.Conv3d`` without groups and with zeros as padding."""
+
+
+_CONV: dict[int, type[Conv2d | Conv3d]] = {2: Conv2d, 3: Conv3d}
+
+
+def _is_single_on_cpu(x: Tensor) -> bool:
+    """Whether it is one map in single precision on a CPU, predicted and not trained on, and no graph is recorded."""
+    if x.device.type != "cpu" or x.shape[0] != 1 or x.dtype != torch.float32 or torch.is_grad_enabled():
+        return False
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return torch.backends.mkldnn.is_available() and not recorded and not torch.is_autocast_enabled("cpu")
+
+
 def learns_eagerly() -> bool:
     """Whether gradients may be needed, and no graph is recorded that has to fit other batch sizes too."""
     return torch.is_grad_enabled() and not torch.compiler.is_compiling()
@@ -78,14 +114,22 @@ class LayerFactory:
         """Number of spatial axes."""
         return convert_conv_op_to_dim(self.conv_op)
 
-    def conv(self, channels_in: int, channels_out: int, kernel: Size, stride: Size = 1, dilation: int = 1) -> nn.Module:
+    def conv(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: Size,
+        stride: Size = 1,
+        dilation: int = 1,
+        bias: bool | None = None,
+    ) -> Conv2d | Conv3d:
         """A convolution that keeps the size (up to its stride). Dilation acts only along axes whose kernel is > 1."""
         kernel = as_tuple(kernel, self.dimension)
         dilations = tuple(dilation if k > 1 else 1 for k in kernel)
         padding = tuple((k - 1) // 2 * d for k, d in zip(kernel, dilations, strict=True))
-        return self.conv_op(
-            channels_in, channels_out, kernel, stride, padding=padding, dilation=dilations, bias=self.conv_bias
-        )
+        conv = _CONV[self.dimension]
+        bias = self.conv_bias if bias is None else bias
+        return conv(channels_in, channels_out, kernel, stride, padding=padding, dilation=dilations, bias=bias)
 
     def norm(self, channels: int) -> nn.Module:
         """The normalisation of a map with ``channels`` channels."""

@@ -1,7 +1,7 @@
 """Trainers for ``nnUNetv2_train -tr``; nnU-Net finds them through ``nnUNet_extTrainer="$(nnUNetv2_dualagg path)"``.
 
-Each also exists with another number of epochs: append ``_1epoch``, ``_20epochs``, ... to its name. So does nnU-Net's own
-``nnUNetTrainer``, for comparisons of any length.
+Each also exists with another number of epochs: append ``_1epoch``, ``_20epochs``, ... to its name.
+So does nnU-Net's own ``nnUNetTrainer``, for comparisons of any length.
 """
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
