@@ -16,7 +16,7 @@ from nnunetv2_dualagg.benchmark.inference import Inference
 from nnunetv2_dualagg.benchmark.measure import interleaved_times, median, peak_bytes, ratio_range
 from nnunetv2_dualagg.benchmark.parts import count_flops, part_shares
 from nnunetv2_dualagg.benchmark.position_attention import measure_position_attention
-from nnunetv2_dualagg.benchmark.setting import BASELINE, NETWORKS, SETTINGS, Setting
+from nnunetv2_dualagg.benchmark.setting import BASELINE, FULL, NETWORKS, RESENC, SETTINGS, Setting
 from nnunetv2_dualagg.benchmark.table import COLUMNS, attention_table, networks_table, parts_table, ratios_table
 from nnunetv2_dualagg.benchmark.training import TrainingStep, make_loss
 from nnunetv2_dualagg.utils.errors import UserError
@@ -35,6 +35,7 @@ def benchmark(
     patch_size: Sequence[int] | None = None,
     batch_size: int | None = None,
     volume: Sequence[int] | None = None,
+    ratios_only: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Compare the networks on this machine and write everything that was measured to a JSON file.
@@ -48,6 +49,7 @@ def benchmark(
         patch_size: instead of the setting's.
         batch_size: instead of the setting's.
         volume: instead of the setting's.
+        ratios_only: measure nnU-Net's networks and ours, neither the ablations nor the parts.
         overwrite: replace an existing file.
 
     Returns:
@@ -78,9 +80,12 @@ def benchmark(
             "setting": asdict(setting),
         }
         try:
-            result |= measure(setting, where, repeats, volume_repeats)
-            result["position_attention"] = measure_position_attention(setting, where, repeats)
-            _print(attention_table(result["position_attention"]))
+            if ratios_only:
+                result |= compare(setting, where, repeats, volume_repeats, (BASELINE, RESENC, FULL))
+            else:
+                result |= measure(setting, where, repeats, volume_repeats)
+                result["position_attention"] = measure_position_attention(setting, where, repeats)
+                _print(attention_table(result["position_attention"]))
         except torch.OutOfMemoryError as error:
             raise UserError(f"{device} has not enough memory for {setting}; give a smaller -patch") from error
         part.write_text(json.dumps(result, indent=1) + "\n")
@@ -90,7 +95,17 @@ def benchmark(
 def measure(
     setting: Setting, device: torch.device, repeats: int, volume_repeats: int, networks: Sequence[str] = tuple(NETWORKS)
 ) -> dict[str, Any]:
-    """Compare networks and look into DualAggUNet; tables are printed as soon as they are complete.
+    """What :func:`compare` measures, and ``parts``: where the time of DualAggUNet goes."""
+    found = compare(setting, device, repeats, volume_repeats, networks)
+    found["parts"] = part_shares(setting, device, repeats)
+    _print(parts_table(found["parts"]))
+    return found
+
+
+def compare(
+    setting: Setting, device: torch.device, repeats: int, volume_repeats: int, networks: Sequence[str]
+) -> dict[str, Any]:
+    """Compare networks; tables are printed as soon as they are complete.
 
     Args:
         setting: their plans.
@@ -100,13 +115,11 @@ def measure(
         networks: names in :data:`NETWORKS`, PlainConvUNet among them.
 
     Returns:
-        ``networks``, ``ratios``, ``ratio_ranges`` and ``parts``.
+        ``networks``, ``ratios`` and ``ratio_ranges``.
     """
     measured = measure_networks(setting, device, repeats, volume_repeats, networks)
     found: dict[str, Any] = {"networks": measured, "ratios": ratios(measured), "ratio_ranges": ratio_ranges(measured)}
     _print(ratios_table(found["ratios"], found["ratio_ranges"]), networks_table(measured))
-    found["parts"] = part_shares(setting, device, repeats)
-    _print(parts_table(found["parts"]))
     return found
 
 

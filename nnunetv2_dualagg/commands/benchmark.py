@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-volume_repeats", type=whole(1, 1000), default=3, metavar="N", help="rounds for volumes (default: 3)"
     )
+    parser.add_argument(
+        "--ratios_only", action="store_true", help="nnU-Net's networks and ours alone, in a few minutes on two cores"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing -o")
 
 
@@ -50,6 +53,7 @@ def run(args: argparse.Namespace) -> None:
         patch_size=args.patch,
         batch_size=args.batch,
         volume=args.volume,
+        ratios_only=args.ratios_only,
         overwrite=args.overwrite,
     )
     print(f"Written to {args.o}")
