@@ -22,7 +22,11 @@ from nnunetv2_dualagg.trainers.paper import (
     nnUNetTrainerDualAggPaperNoAttention,
     nnUNetTrainerDualAggPaperNoDCP,
 )
-from nnunetv2_dualagg.trainers.site import nnUNetTrainerDualAggSite, nnUNetTrainerSite
+from nnunetv2_dualagg.trainers.site import (
+    nnUNetTrainerDualAggSite,
+    nnUNetTrainerForegroundSite,
+    nnUNetTrainerSite,
+)
 from nnunetv2_dualagg.trainers.synthetic import nnUNetTrainerDualAggSynthetic, nnUNetTrainerSynthetic
 
 __all__ = [
@@ -39,6 +43,7 @@ __all__ = [
     "nnUNetTrainerDualAggSite",
     "nnUNetTrainerDualAggSynthetic",
     "nnUNetTrainerForeground",
+    "nnUNetTrainerForegroundSite",
     "nnUNetTrainerSite",
     "nnUNetTrainerSynthetic",
 ]

@@ -21,6 +21,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2_dualagg.trainers.augmentation.histogram import HistogramRemapTransform, LogUniform
 from nnunetv2_dualagg.trainers.augmentation.placing import in_place_of
 from nnunetv2_dualagg.trainers.default import nnUNetTrainerDualAgg
+from nnunetv2_dualagg.trainers.foreground import nnUNetTrainerForeground
 
 # Simulated low resolution is not among them: nnU-Net's stays, behind ours.
 _REPLACED = (
@@ -92,6 +93,10 @@ def _is_replaced(transform: BasicTransform) -> bool:
 
 class nnUNetTrainerSite(SiteAugmentationMixin, nnUNetTrainer):
     """nnU-Net's own network with the augmentation for other sites."""
+
+
+class nnUNetTrainerForegroundSite(SiteAugmentationMixin, nnUNetTrainerForeground):
+    """nnU-Net's own network with the foreground channel and the augmentation: all of ours but the architecture."""
 
 
 class nnUNetTrainerDualAggSite(SiteAugmentationMixin, nnUNetTrainerDualAgg):
