@@ -6,7 +6,8 @@ import torch
 from architecture_networks import randomise
 from trained_model import DATASET_JSON, plans, write_model
 
-from nnunetv2_dualagg.inference.bundle import build_network, known_trainer
+from nnunetv2_dualagg.inference.bundle import build_network
+from nnunetv2_dualagg.planning.networks import builder_of
 
 RESAMPLING = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
 PLAIN_UNET = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
@@ -29,7 +30,7 @@ def write_complete_model(folder, folds=(0,), trainer="nnUNetTrainerDualAgg", **k
     kwargs.setdefault("features", (8, 8, 8))
     content = complete_plans(**kwargs)
     write_model(folder, content, folds, trainer)
-    known = known_trainer(trainer)
+    known = builder_of(trainer)
     networks = []
     for fold in folds if known else ():
         network = build_network({"plans": content, "configuration": "3d_fullres", "dataset": DATASET_JSON}, known)

@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from nnunetv2_dualagg.inference.case import Prepared
 from nnunetv2_dualagg.inference.images import Image, turned
-from nnunetv2_dualagg.inference.outputs import draw_preview
+from nnunetv2_dualagg.inference.preview import draw_preview
 from nnunetv2_dualagg.utils.colours import TISSUES
 
 LABELS = {"left": 1, "right": 2, "top": 3}

@@ -1,4 +1,4 @@
-"""``--help`` answers at once: nothing heavy is imported for it."""
+"""``--help`` answers at once, and ``segment`` waits for nothing that it does not need."""
 
 import subprocess
 import sys
@@ -41,3 +41,21 @@ def test_help_imports_nothing_heavy():
     imported = {module.partition(".")[0] for module in ended.stderr.split()}
     assert "argparse" in imported
     assert not imported & HEAVY
+
+
+IMAGES_FIRST = """
+import sys
+from nnunetv2_dualagg.inference import segment
+assert "torch" not in sys.modules  # images are aligned while it is being imported
+from nnunetv2_dualagg.inference import load_model
+print(*load_model().channels)
+print(*sys.modules, file=sys.stderr)
+"""
+
+
+def test_segment_imports_neither_training_nor_plotting():
+    ended = subprocess.run([sys.executable, "-c", IMAGES_FIRST], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["T1", "T2"]
+    imported = set(ended.stderr.split())
+    assert "nnunetv2.inference.predict_from_raw_data" in imported
+    assert not imported & {"matplotlib", "nnunetv2.training.nnUNetTrainer.nnUNetTrainer", "nnunetv2_dualagg.trainers"}

@@ -46,8 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Segment and say what was found."""
-    import torch
-
     from nnunetv2_dualagg.inference import segment
 
     results = segment(
@@ -60,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
         bias_correction=args.bias_correction,
         participants=args.participant_label,
         sessions=args.session_label,
-        device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device=args.device,
         folds=args.f,
         checkpoint_name=args.chk,
         step_size=args.step_size,

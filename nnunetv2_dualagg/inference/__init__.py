@@ -3,15 +3,15 @@
 ``from nnunetv2_dualagg.inference import segment`` is the command of that name in Python.
 """
 
+from importlib import import_module
 from typing import Any
 
+_MODULES = {"load_model": "model", "segment": "segmenting"}
 __all__ = ["load_model", "segment"]
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for, and not all that comes with it before."""
-    if name in __all__:
-        from nnunetv2_dualagg.inference import segmenting
-
-        return getattr(segmenting, name)
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -71,31 +71,42 @@ def align(t1: Image, t2: Image, brain: NDArray[np.bool_]) -> tuple[Image, Alignm
     rotation, translation, displacement = _motion(fine.transform, brain, t1, centre)
     resampled = not same_grid(t1, t2) or displacement > TOLERANCE
     found = Alignment(rotation, translation, displacement, resampled, flipped, fine.information)
-    return (resample(t2, t1, fine.transform) if resampled else t2), found
+    return (resample(t2, t1, brain, fine.transform) if resampled else t2), found
 
 
-def resample(image: Image, like: Image, transform: sitk.Transform | None = None) -> Image:
+def resample(
+    image: Image, like: Image, brain: NDArray[np.bool_] | None = None, transform: sitk.Transform | None = None
+) -> Image:
     """An image on the grid of another, with cubic splines; what was exactly 0 (cut away) is exactly 0 again.
 
     Args:
         image: to be moved.
         like: the grid.
+        brain: mask on that grid; what is outside its box is left 0, which saves time. None for all of the grid.
         transform: from points of ``like`` to points of ``image``; None for the same place.
     """
     transform = sitk.Transform() if transform is None else transform
-    grid = to_itk(like.data, like.affine)
+    box = (slice(0, None),) * 3 if brain is None else bounding_box(brain)
+    grid = to_itk(like.data[box], _affine_of(box, like.affine))
     moved = from_itk(sitk.Resample(to_itk(image.data, image.affine), grid, transform, sitk.sitkBSpline, 0.0))
     inside = filled(image.data != 0).astype(np.uint8)
     kept = from_itk(sitk.Resample(to_itk(inside, image.affine), grid, transform, sitk.sitkNearestNeighbor)) > 0
     low, high = float(image.data.min()), float(image.data.max())
-    return Image(image.file, np.where(kept, np.clip(moved, low, high), 0).astype(np.float32), like.affine)
+    data = np.zeros(like.data.shape, np.float32)
+    data[box] = np.where(kept, np.clip(moved, low, high), 0)
+    return Image(image.file, data, like.affine)
+
+
+def _affine_of(box: tuple[slice, ...], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The affine of what is cut out of an image."""
+    return affine @ from_matvec(np.eye(3), [side.start or 0 for side in box])
 
 
 def _around_the_brain(t1: Image, brain: NDArray[np.bool_]) -> tuple[list[sitk.Image], list[sitk.Image]]:
     """T1 at each resolution, cut to the brain's box with a margin, and masks of the brain with the margin."""
     steps = max(1, round(MARGIN / float(t1.spacing.mean())))
     box = bounding_box(brain, margin=2 * steps)
-    affine = t1.affine @ from_matvec(np.eye(3), [side.start or 0 for side in box])
+    affine = _affine_of(box, t1.affine)
     near = ndimage.binary_dilation(brain[box], iterations=steps).astype(np.uint8)
     return pyramid(to_itk(t1.data[box], affine)), mask_pyramid(to_itk(near, affine))
 

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from nnunetv2_dualagg import trainers
 from nnunetv2_dualagg.inference.bundle_schema import check_content, one_line
-from nnunetv2_dualagg.trainers.lengths import parse_length
+from nnunetv2_dualagg.planning.networks import Builder, builder_of
 from nnunetv2_dualagg.utils.errors import UserError
 
 INSTALLED = Path(__file__).parent / "models" / "synthetic_t1t2_1mm.safetensors"
@@ -35,9 +33,6 @@ MAX_HEADER = 2 * 2**20
 
 MAX_DESCRIPTION = 2**17
 """Characters; usual are 10,000. Lists of nothing take 20 times their length in memory."""
-
-NNUNET_TRAINERS = ("nnUNetTrainer", "nnUNetTrainerDA5", "nnUNetTrainerNoMirroring", "nnUNetTrainerNoDeepSupervision")
-"""nnU-Net's trainers whose network is that of the plans."""
 
 _FLOATS = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 _OTHERS = {"U8": torch.uint8, "BOOL": torch.bool, "I64": torch.int64}
@@ -83,13 +78,13 @@ def read_bundle(file: Path | str) -> Bundle:
     return Bundle(file, content, _with_weights(file, content, weights), weights)
 
 
-def build_network(content: Mapping[str, Any], trainer: type[nnUNetTrainer]) -> nn.Module:
+def build_network(content: Mapping[str, Any], build: Builder) -> nn.Module:
     """The network that a model's plans and trainer describe, with fresh weights."""
     plans = PlansManager(content["plans"])
     configuration = plans.get_configuration(content["configuration"])
     channels = determine_num_input_channels(plans, configuration, content["dataset"])
     classes = plans.get_label_manager(content["dataset"]).num_segmentation_heads
-    return trainer.build_network_architecture(plans, configuration, channels, classes, enable_deep_supervision=False)
+    return build(plans, configuration, channels, classes, False)
 
 
 def canonical_names(network: nn.Module) -> dict[str, str]:
@@ -106,15 +101,6 @@ def checksum(tensors: Iterable[tuple[str, Tensor]]) -> str:
         digest.update(name.encode() + b"\0")
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def known_trainer(name: str) -> type[nnUNetTrainer] | None:
-    """The class of a trainer on the fixed list, whatever its number of epochs; None for any other name."""
-    of_length = parse_length(name)
-    name = of_length[0] if of_length else name
-    if name in trainers.__all__:
-        return getattr(trainers, name)
-    return nnUNetTrainer if name in NNUNET_TRAINERS else None
 
 
 def _check_header(file: Path) -> None:
@@ -157,7 +143,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def _check_consistency(file: Path, content: Mapping[str, Any]) -> None:
     """What a schema cannot say."""
-    if known_trainer(content["trainer"]) is None:
+    if builder_of(content["trainer"]) is None:
         raise UserError(f"{file} is of the trainer {content['trainer']}, which this version does not know")
     plans, dataset = content["plans"], content["dataset"]
     if content["configuration"] not in plans["configurations"]:
@@ -194,11 +180,11 @@ def _check_consistency(file: Path, content: Mapping[str, Any]) -> None:
 
 def _build(file: Path, content: Mapping[str, Any]) -> nn.Module:
     """The network without memory for its weights."""
-    trainer = known_trainer(content["trainer"])
-    assert trainer is not None
+    build = builder_of(content["trainer"])
+    assert build is not None
     try:
         with torch.device("meta"):
-            return build_network(content, trainer)
+            return build_network(content, build)
     except Exception as error:  # whatever an architecture has against its arguments
         raise UserError(f"{file}: no network can be built from its plans: {one_line(error)}") from error
 

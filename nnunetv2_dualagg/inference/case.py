@@ -1,9 +1,12 @@
 """One infant, from files to segmentation."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +15,11 @@ from nnunetv2_dualagg.inference.alignment import Alignment, align, resample
 from nnunetv2_dualagg.inference.brain import correct_bias, find_brain
 from nnunetv2_dualagg.inference.checks import alignment_warnings, image_warnings, intensity_warnings, volume_warnings
 from nnunetv2_dualagg.inference.images import Image, read_image, same_grid, turned, turned_back
-from nnunetv2_dualagg.inference.model import Model
+from nnunetv2_dualagg.utils.boxes import bounding_box
 from nnunetv2_dualagg.utils.errors import UserError
+
+if TYPE_CHECKING:  # images are read while PyTorch and nnU-Net, which the model needs, are still being imported
+    from nnunetv2_dualagg.inference.model import Model
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,25 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Aligned:
+    """Images on the grid of T1, in the order of the files.
+
+    Attributes:
+        reference: T1 as it was read.
+        images: T1 and the others.
+        brain: (X, Y, Z) mask.
+        alignments: of each image; None for T1, and for all where the headers are trusted.
+        warnings: what is odd.
+    """
+
+    reference: Image
+    images: list[Image]
+    brain: NDArray[np.bool_]
+    alignments: list[Alignment | None]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Images on the grid of T1, 0 outside the brain.
 
@@ -98,14 +123,50 @@ class Segmentation:
     warnings: list[str]
 
 
-def prepare(case: Case, channels: list[str], trained: Mapping[str, Any], options: Options) -> Prepared:
-    """Read, align, mask and check the images of an infant.
+def align_images(case: Case, options: Options) -> Aligned:
+    """Read the images of an infant, find its brain, and bring the others to the grid of T1; no model is needed yet.
+
+    Args:
+        case: the infant.
+        options: what to do.
+
+    Raises:
+        UserError: an image is missing or unusable, or the brain is not known.
+    """
+    t1 = read_image(case.files[0])
+    warnings = list(case.remarks)
+    if not t1.oriented:
+        warnings.append(f"the header of {t1.file.name} does not say which side is left")
+    brain = find_brain(t1, case.mask, case.stripped)
+    images: list[Image] = [t1]
+    alignments: list[Alignment | None] = [None]
+    for file in case.files[1:]:
+        image, alignment = read_image(file), None
+        if options.registration:
+            image, alignment = align(t1, image, brain)
+            warnings += alignment_warnings(alignment)
+        images.append(image if same_grid(image, t1) else resample(image, t1, brain))
+        alignments.append(alignment)
+    if options.bias_correction:
+        images = [correct_bias(image, brain) for image in images]
+    return Aligned(t1, images, brain, alignments, warnings)
+
+
+def prepare(
+    case: Case,
+    channels: list[str],
+    trained: Mapping[str, Any],
+    options: Options,
+    ahead: Future[Aligned] | None = None,
+) -> Prepared:
+    """Align, mask and check the images of an infant.
 
     Args:
         case: the infant.
         channels: names of the model's channels.
         trained: intensities that the model was trained on.
         options: what to do.
+        ahead: :func:`align_images` of the case, if another thread is at it.
 
     Raises:
         UserError: an image is missing or unusable, or the brain is not known.
@@ -115,34 +176,31 @@ def prepare(case: Case, channels: list[str], trained: Mapping[str, Any], options
             f"{case.name} has {len(case.files)} image(s), but the model needs {len(channels)}, in this order: "
             f"{', '.join(channels)}"
         )
-    t1 = read_image(case.files[0])
-    warnings = list(case.remarks)
-    if not t1.oriented:
-        warnings.append(f"the header of {t1.file.name} does not say which side is left")
-    brain = find_brain(t1, case.mask, case.stripped)
-    images, alignments = {channels[0]: t1}, {}
-    for name, file in zip(channels[1:], case.files[1:], strict=True):
-        image = read_image(file)
-        if options.registration:
-            image, alignments[name] = align(t1, image, brain)
-            warnings += alignment_warnings(alignments[name])
-        images[name] = image if same_grid(image, t1) else resample(image, t1)
-    if options.bias_correction:
-        images = {name: correct_bias(image, brain) for name, image in images.items()}
-    masked = {name: np.where(brain, image.data, 0).astype(np.float32) for name, image in images.items()}
-    warnings += image_warnings(masked, brain)
-    warnings += intensity_warnings(list(masked.values()), channels, brain, trained)
-    return Prepared(t1, masked, brain, alignments, warnings)
+    aligned = align_images(case, options) if ahead is None else ahead.result()
+    brain = aligned.brain
+    masked = {
+        name: np.where(brain, image.data, 0).astype(np.float32)
+        for name, image in zip(channels, aligned.images, strict=True)
+    }
+    warnings = [
+        *aligned.warnings,
+        *image_warnings(masked, brain),
+        *intensity_warnings(list(masked.values()), channels, brain, trained),
+    ]
+    alignments = {name: found for name, found in zip(channels, aligned.alignments, strict=True) if found is not None}
+    return Prepared(aligned.reference, masked, brain, alignments, warnings)
 
 
 def predict(model: Model, prepared: Prepared) -> NDArray[np.uint8]:
     """Labels (X, Y, Z) on the grid of T1, 0 outside the brain."""
     affine = prepared.reference.affine
-    stack = [turned(image, affine, model.orientation) for image in prepared.images.values()]
+    box = bounding_box(prepared.brain)  # nnU-Net would cut the images to it, too, but after more work
+    stack = [turned(image[box], affine, model.orientation) for image in prepared.images.values()]
     spacing = np.linalg.norm(stack[0][1][:3, :3], axis=0)
-    labels = model.predict(np.stack([data for data, _ in stack]), spacing.tolist())
-    labels = turned_back(labels, affine, model.orientation)
-    return np.where(prepared.brain, labels, 0).astype(np.uint8)
+    found = model.predict(np.stack([data for data, _ in stack]), spacing.tolist())
+    labels = np.zeros(prepared.brain.shape, np.uint8)
+    labels[box] = np.where(prepared.brain[box], turned_back(found, affine, model.orientation), 0)
+    return labels
 
 
 def measure(labels: NDArray[np.uint8], tissues: Mapping[str, int], voxel_ml: float) -> dict[str, float]:

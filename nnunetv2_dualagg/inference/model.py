@@ -89,7 +89,7 @@ class Model:
 
 def load_model(
     path: Path | str | None = None,
-    device: str = "cpu",
+    device: str | None = "cpu",
     *,
     folds: Sequence[int | str] | None = None,
     checkpoint_name: str = "checkpoint_final.pth",
@@ -102,7 +102,7 @@ def load_model(
     Args:
         path: a file of ``pack_model``, or a folder that holds fold_X; None for the model
             that comes with the package.
-        device: cpu, cuda or mps.
+        device: cpu, cuda or mps; None for cuda if there is a GPU, otherwise cpu.
         folds: of a folder, all that are there by default; a file is used as a whole.
         checkpoint_name: of a folder.
         step_size: step of the windows as a fraction of their size, 0 to 1.
@@ -139,7 +139,8 @@ def load_model(
     return _checked(Model(path, predictor, content["orientation"], record, content.get("description", "")))
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str | None) -> torch.device:
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name not in available:
         raise UserError(f"the device is {name}; expected {', '.join(available)}")

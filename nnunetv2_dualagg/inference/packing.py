@@ -19,11 +19,11 @@ from nnunetv2_dualagg.inference.bundle import (
     build_network,
     canonical_names,
     checksum,
-    known_trainer,
     read_bundle,
 )
 from nnunetv2_dualagg.inference.bundle_schema import CONTENT, one_line
 from nnunetv2_dualagg.inference.trained_folder import read_trained
+from nnunetv2_dualagg.planning.networks import builder_of
 from nnunetv2_dualagg.utils.errors import UserError, explained
 from nnunetv2_dualagg.utils.files import new_directory, new_file
 
@@ -177,10 +177,10 @@ def _training(dataset: Mapping[str, Any], checkpoint: Mapping[str, Any], checkpo
 def _tensors(
     folder: Path, content: Mapping[str, Any], checkpoints: Sequence[Mapping[str, Any]], half: bool
 ) -> dict[str, Tensor]:
-    trainer = known_trainer(content["trainer"])
-    if trainer is None:
+    build = builder_of(content["trainer"])
+    if build is None:
         raise UserError(f"{folder} was trained with {content['trainer']}; a model file needs one of the known trainers")
-    network = build_network(content, trainer)
+    network = build_network(content, build)
     tensors = {}
     for fold, checkpoint in zip(content["folds"], checkpoints, strict=True):
         if checkpoint["trainer_name"] != content["trainer"]:

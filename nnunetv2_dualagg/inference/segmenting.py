@@ -1,19 +1,37 @@
 """Segmenting one infant, or all infants of a BIDS data set, with one model that is loaded once."""
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from nnunetv2_dualagg.inference import bids
 from nnunetv2_dualagg.inference.bundle_schema import one_line
-from nnunetv2_dualagg.inference.case import Case, Options, Segmentation, measure, predict, prepare, summary
+from nnunetv2_dualagg.inference.case import (
+    Aligned,
+    Case,
+    Options,
+    Segmentation,
+    align_images,
+    measure,
+    predict,
+    prepare,
+    summary,
+)
 from nnunetv2_dualagg.inference.images import stem_of
-from nnunetv2_dualagg.inference.model import Model, load_model
-from nnunetv2_dualagg.inference.outputs import is_done, write
+from nnunetv2_dualagg.inference.outputs import RECORD, is_done, write
 from nnunetv2_dualagg.utils.errors import UserError, explained
 from nnunetv2_dualagg.utils.files import remove_abandoned
+
+if TYPE_CHECKING:
+    from nnunetv2_dualagg.inference.model import Model
 
 Paths = Path | str | Sequence[Path | str]
 
@@ -29,7 +47,7 @@ def segment(
     bias_correction: bool = False,
     participants: Sequence[str] | None = None,
     sessions: Sequence[str] | None = None,
-    device: str = "cpu",
+    device: str | None = "cpu",
     folds: Sequence[int | str] | None = None,
     checkpoint_name: str = "checkpoint_final.pth",
     step_size: float = 0.5,
@@ -53,7 +71,7 @@ def segment(
         bias_correction: N4, in the brain.
         participants: labels of the BIDS subjects to segment; all if None.
         sessions: labels of the BIDS sessions; all if None.
-        device: cpu, cuda or mps.
+        device: cpu, cuda or mps; None for cuda if there is a GPU, otherwise cpu.
         folds: of a model folder; all that are there if None.
         checkpoint_name: of a model folder.
         step_size: step of the windows, as a fraction of their size.
@@ -67,51 +85,66 @@ def segment(
     Raises:
         UserError: an image or the model is missing or unusable. Of a data set, all other infants are segmented first.
     """
-    output = Path(output)
+    output, mask = Path(output), None if mask is None else Path(mask)
     options = Options(registration, bias_correction, mirroring, step_size)
-
-    def load() -> Model:
-        if isinstance(model, Model):
-            return model
-        return load_model(
-            model,
-            device,
-            folds=folds,
-            checkpoint_name=checkpoint_name,
-            step_size=step_size,
-            mirroring=mirroring,
-            progress=progress,
-        )
-
-    mask = None if mask is None else Path(mask)
+    of_folder = {"folds": folds, "checkpoint_name": checkpoint_name}
+    how = {"step_size": step_size, "mirroring": mirroring, "progress": progress}
     files = [Path(images)] if isinstance(images, Path | str) else [Path(image) for image in images]
     if len(files) == 1 and files[0].is_dir():
-        loaded = load()
+        loaded = _loaded(model, device, **of_folder, **how)
         cases = bids.find_cases(files[0], output, loaded.channels, participants, sessions, mask)
         bids.start_derivative(output, files[0], loaded.labels)
-    else:
-        if participants or sessions:
-            raise UserError("--participant-label and --session-label choose from a BIDS data set, but -i names files")
-        loaded = load()
-        name = stem_of(files[0])
-        cases = [Case(name, tuple(files), output / name, mask, sources=tuple(str(file) for file in files))]
-    if skull_stripped is not None:
-        cases = [replace(case, stripped=skull_stripped) for case in cases]
-    if progress and loaded.description:
+        if skull_stripped is not None:
+            cases = [replace(case, stripped=skull_stripped) for case in cases]
+        return _segment_all(cases, loaded, options, overwrite, progress)
+    if participants or sessions:
+        raise UserError("--participant-label and --session-label choose from a BIDS data set, but -i names files")
+    name = stem_of(files[0])
+    sources = tuple(str(file) for file in files)
+    case = Case(name, tuple(files), output / name, mask, skull_stripped, sources)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        ahead = None if case.output(RECORD).exists() and not overwrite else beside.submit(align_images, case, options)
+        with _taking_turns():
+            loaded = _loaded(model, device, **of_folder, **how)
+        return _segment_all([case], loaded, options, overwrite, progress, ahead)
+
+
+@contextmanager
+def _taking_turns() -> Iterator[None]:
+    """Threads change often: SimpleITK, called a thousand times, need not wait 5 ms each for the import of PyTorch."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def _loaded(model: Path | str | Model | None, device: str | None, **how: Any) -> Model:
+    from nnunetv2_dualagg.inference.model import Model, load_model
+
+    loaded = model if isinstance(model, Model) else load_model(model, device, **how)
+    if how["progress"] and loaded.description:
         print(f"{loaded.file.name}: {one_line(loaded.description)}")
-    return _segment_all(cases, loaded, options, overwrite, progress)
+    return loaded
 
 
 def _segment_all(
-    cases: Sequence[Case], model: Model, options: Options, overwrite: bool, progress: bool
+    cases: Sequence[Case],
+    model: Model,
+    options: Options,
+    overwrite: bool,
+    progress: bool,
+    ahead: Future[Aligned] | None = None,
 ) -> list[Segmentation]:
+    """Segment infants; ``ahead`` are the images of the only one, if they are being aligned already."""
     results, failures = [], []
     bar = tqdm(cases, unit="infant", disable=not progress or len(cases) == 1)
     for case in bar:
         bar.set_description(case.name)
         try:
             if overwrite or not is_done(case, model.record, options):
-                results.append(segment_case(case, model, options, bar.write if progress else None))
+                results.append(segment_case(case, model, options, bar.write if progress else None, ahead))
             else:
                 remove_abandoned(case.target.parent)
         except UserError as error:
@@ -126,7 +159,11 @@ def _segment_all(
 
 
 def segment_case(
-    case: Case, model: Model, options: Options, tell: Callable[[str], object] | None = None
+    case: Case,
+    model: Model,
+    options: Options,
+    tell: Callable[[str], object] | None = None,
+    ahead: Future[Aligned] | None = None,
 ) -> Segmentation:
     """Segment one infant and write its files.
 
@@ -135,8 +172,9 @@ def segment_case(
         model: loaded.
         options: what to do.
         tell: takes a line about what was found; None for silence.
+        ahead: the aligned images, if another thread aligns them.
     """
-    prepared = prepare(case, model.channels, model.intensities, options)
+    prepared = prepare(case, model.channels, model.intensities, options, ahead)
     with explained(f"{model.file} cannot segment {case.name}"):  # nnU-Net's and PyTorch's exceptions
         labels = predict(model, prepared)
     volumes = measure(labels, model.labels, prepared.reference.voxel_ml)

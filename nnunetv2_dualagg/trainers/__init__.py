@@ -15,7 +15,7 @@ from nnunetv2_dualagg.trainers.default import (
     nnUNetTrainerDualAggNoForeground,
 )
 from nnunetv2_dualagg.trainers.foreground import nnUNetTrainerForeground
-from nnunetv2_dualagg.trainers.lengths import parse_length, with_length
+from nnunetv2_dualagg.trainers.lengths import with_length
 from nnunetv2_dualagg.trainers.paper import (
     nnUNetTrainerDualAggPaper,
     nnUNetTrainerDualAggPaperBaseline,
@@ -28,6 +28,7 @@ from nnunetv2_dualagg.trainers.site import (
     nnUNetTrainerSite,
 )
 from nnunetv2_dualagg.trainers.synthetic import nnUNetTrainerDualAggSynthetic, nnUNetTrainerSynthetic
+from nnunetv2_dualagg.utils.trainer_names import parse_length
 
 __all__ = [
     "nnUNetTrainerDualAgg",

@@ -3,12 +3,8 @@
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5 import nnUNetTrainerDA5
 
+from nnunetv2_dualagg.planning.networks import BASELINE, NO_ATTENTION, NO_DCP, NO_FOREGROUND
 from nnunetv2_dualagg.trainers.mixin import DualAggMixin
-
-NO_ATTENTION = {"attention": False}
-NO_DCP = {"dcp": False}
-NO_FOREGROUND = {"foreground_channel": False}
-BASELINE = {"dcp": False, "attention": False}
 
 
 class nnUNetTrainerDualAgg(DualAggMixin, nnUNetTrainer):

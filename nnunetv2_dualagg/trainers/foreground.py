@@ -7,8 +7,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunetv2_dualagg.architectures.foreground import ForegroundUNet, KnownBackground
-from nnunetv2_dualagg.architectures.network_options import foreground_options
+from nnunetv2_dualagg.architectures.foreground import KnownBackground
+from nnunetv2_dualagg.planning.networks import foreground_network
 from nnunetv2_dualagg.trainers.background_of_data import measure_background
 
 
@@ -52,12 +52,6 @@ class nnUNetTrainerForeground(KnownBackgroundMixin, nnUNetTrainer):
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
         """nnU-Net's network, with one more channel where the plans normalise inside the mask."""
-        options = foreground_options(configuration_manager.use_mask_for_norm)
-        network = nnUNetTrainer.build_network_architecture(
-            plans_manager,
-            configuration_manager,
-            num_input_channels + options["foreground_channel"],
-            num_output_channels,
-            enable_deep_supervision,
+        return foreground_network(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
-        return ForegroundUNet(network, options["image_channels"]) if options["foreground_channel"] else network

@@ -9,7 +9,6 @@ from functools import cache
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_dualagg.trainers.preset import PresetTrainer
-from nnunetv2_dualagg.utils.trainer_names import epochs_in_name
 
 
 @cache
@@ -27,11 +26,3 @@ def with_length(trainer: type[nnUNetTrainer], name: str, num_epochs: int) -> typ
     made = type(name, bases, content)
     made.__doc__ = f":class:`{trainer.__name__}` with {num_epochs} epoch(s)."
     return made
-
-
-def parse_length(name: str) -> tuple[str, int] | None:
-    """``nnUNetTrainerDualAgg_20epochs`` -> (``nnUNetTrainerDualAgg``, 20); None for a name without a length."""
-    base, _, length = name.rpartition("_")
-    if not base or epochs_in_name(base) or not (epochs := epochs_in_name(f"_{length}")):
-        return None
-    return base, epochs

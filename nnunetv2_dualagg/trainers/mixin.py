@@ -2,16 +2,12 @@
 
 from typing import Any, ClassVar
 
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunetv2_dualagg.architectures.network_options import network_options
+from nnunetv2_dualagg.planning.networks import dualagg_network
 from nnunetv2_dualagg.trainers.foreground import KnownBackgroundMixin
 from nnunetv2_dualagg.trainers.pretrained import check_pretrained_weights, pretrained_weights_option
-from nnunetv2_dualagg.utils.layers import DUALAGG_UNET, check_layers
-
-UNETS = ("PlainConvUNet", "ResidualEncoderUNet", "DualAggUNet")
 
 
 class DualAggMixin(KnownBackgroundMixin):
@@ -48,23 +44,12 @@ class DualAggMixin(KnownBackgroundMixin):
             ValueError: the plans ask for an architecture that is not a U-Net.
             UserError: they name something that is not a layer.
         """
-        planned = configuration_manager.network_arch_class_name
-        if planned.split(".")[-1] not in UNETS:
-            raise ValueError(
-                f"{cls.__name__} builds its network from the plans of a U-Net ({', '.join(UNETS)}), "
-                f"but the plans '{plans_manager.plans_name}' are for {planned}"
-            )
-        options = configuration_manager.network_arch_init_kwargs
-        imported = configuration_manager.network_arch_init_kwargs_req_import
-        check_layers(options, imported, f"the plans '{plans_manager.plans_name}'")
-        if planned != DUALAGG_UNET:  # our own plans say all that they want
-            options = network_options(options, configuration_manager.use_mask_for_norm) | options
-        return get_network_from_plans(
-            DUALAGG_UNET,
-            options | cls.network_options,
-            imported,
+        return dualagg_network(
+            plans_manager,
+            configuration_manager,
             num_input_channels,
             num_output_channels,
-            allow_init=True,
-            deep_supervision=enable_deep_supervision,
+            enable_deep_supervision,
+            options=cls.network_options,
+            trainer=cls.__name__,
         )

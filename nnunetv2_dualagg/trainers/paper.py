@@ -15,7 +15,7 @@ from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoD
 from nnunetv2.training.nnUNetTrainer.variants.loss.nnUNetTrainerCELoss import nnUNetTrainerCELoss
 from torch.optim.lr_scheduler import LRScheduler
 
-from nnunetv2_dualagg.trainers.default import BASELINE, NO_ATTENTION, NO_DCP
+from nnunetv2_dualagg.planning.networks import BASELINE, NO_ATTENTION, NO_DCP
 from nnunetv2_dualagg.trainers.mixin import DualAggMixin
 from nnunetv2_dualagg.trainers.preset import PresetTrainer
 
