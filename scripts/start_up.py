@@ -1,9 +1,9 @@
-"""How long `segment` takes until it predicts, and in all.
+"""How long `segment` takes until it predicts, for the windows, and in all.
 
 python scripts/start_up.py -i sub-01_T1w.nii.gz sub-01_T2w.nii.gz
 
 Runs the command several times, each in a process of its own, and prints the seconds until its progress bar of the
-windows appears and until it ends; and those of `nnUNetv2_dualagg segment --help`.
+windows appears, until that is full, and until the command ends; and those of `nnUNetv2_dualagg segment --help`.
 """
 
 import argparse
@@ -40,8 +40,8 @@ def show(args: argparse.Namespace) -> None:
     rows = []
     for _ in range(args.repeats):
         helped = seconds_of_help()
-        window, end = seconds_of_segment(args.i, args.m, args.device)
-        rows.append({"--help": helped, "first window": window, "end": end})
+        first, last, end = seconds_of_segment(args.i, args.m, args.device)
+        rows.append({"--help": helped, "first window": first, "last window": last, "end": end})
     table = pd.DataFrame(rows)
     seconds = {
         name: f"{column.median():.2f} ({column.min():.2f} to {column.max():.2f})" for name, column in table.items()
@@ -56,8 +56,8 @@ def seconds_of_help() -> float:
     return time.perf_counter() - start
 
 
-def seconds_of_segment(images: list[Path], model: Path | None, device: str) -> tuple[float, float]:
-    """Until the first window, and until the end."""
+def seconds_of_segment(images: list[Path], model: Path | None, device: str) -> tuple[float, float, float]:
+    """Until the first window, the last one (to a tenth of a second), and the end."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["-o", Path(folder) / "out", "-device", device, *(["-m", model] if model else [])]
         start = time.perf_counter()
@@ -65,15 +65,15 @@ def seconds_of_segment(images: list[Path], model: Path | None, device: str) -> t
             [*COMMAND, "-i", *images, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as running:
             assert running.stderr is not None
-            said, first = b"", None
+            said, shown = b"", []
             while part := os.read(running.stderr.fileno(), 4096):
                 said += part
-                if first is None and BAR in said:
-                    first = time.perf_counter() - start
+                if BAR in part:
+                    shown.append(time.perf_counter() - start)
         end = time.perf_counter() - start
-    if running.returncode or first is None:
+    if running.returncode or not shown:
         raise UserError(f"segment failed: {said.decode(errors='replace').strip()[-500:]}")
-    return first, end
+    return shown[0], shown[-1], end
 
 
 if __name__ == "__main__":
