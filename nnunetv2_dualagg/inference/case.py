@@ -71,14 +71,12 @@ class Aligned:
     """Images on the grid of T1, in the order of the files.
 
     Attributes:
-        reference: T1 as it was read.
-        images: T1 and the others.
+        images: T1 as it was read, and the others.
         brain: (X, Y, Z) mask.
         alignments: of each image; None for T1, and for all where the headers are trusted.
         warnings: what is odd.
     """
 
-    reference: Image
     images: list[Image]
     brain: NDArray[np.bool_]
     alignments: list[Alignment | None]
@@ -147,9 +145,7 @@ def align_images(case: Case, options: Options) -> Aligned:
             warnings += alignment_warnings(alignment)
         images.append(image if same_grid(image, t1) else resample(image, t1, brain))
         alignments.append(alignment)
-    if options.bias_correction:
-        images = [correct_bias(image, brain) for image in images]
-    return Aligned(t1, images, brain, alignments, warnings)
+    return Aligned(images, brain, alignments, warnings)
 
 
 def prepare(
@@ -177,10 +173,11 @@ def prepare(
             f"{', '.join(channels)}"
         )
     aligned = align_images(case, options) if ahead is None else ahead.result()
-    brain = aligned.brain
+    brain, images = aligned.brain, aligned.images
+    if options.bias_correction:  # it takes long: not before the model is known to be sound
+        images = [correct_bias(image, brain) for image in images]
     masked = {
-        name: np.where(brain, image.data, 0).astype(np.float32)
-        for name, image in zip(channels, aligned.images, strict=True)
+        name: np.where(brain, image.data, 0).astype(np.float32) for name, image in zip(channels, images, strict=True)
     }
     warnings = [
         *aligned.warnings,
@@ -188,7 +185,7 @@ def prepare(
         *intensity_warnings(list(masked.values()), channels, brain, trained),
     ]
     alignments = {name: found for name, found in zip(channels, aligned.alignments, strict=True) if found is not None}
-    return Prepared(aligned.reference, masked, brain, alignments, warnings)
+    return Prepared(aligned.images[0], masked, brain, alignments, warnings)
 
 
 def predict(model: Model, prepared: Prepared) -> NDArray[np.uint8]:
