@@ -1,8 +1,14 @@
 """``--help`` answers at once, and ``segment`` waits for nothing that it does not need."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+from infant_images import write_infant
+
+START_UP = Path(__file__).parents[1] / "scripts" / "start_up.py"
 HEAVY = {
     "SimpleITK",
     "batchgenerators",
@@ -59,3 +65,21 @@ def test_segment_imports_neither_training_nor_plotting():
     imported = set(ended.stderr.split())
     assert "nnunetv2.inference.predict_from_raw_data" in imported
     assert not imported & {"matplotlib", "nnunetv2.training.nnUNetTrainer.nnUNetTrainer", "nnunetv2_dualagg.trainers"}
+
+
+@pytest.mark.slow
+def test_the_seconds_of_segment_are_told(tmp_path):
+    t1, t2 = write_infant(tmp_path / "infant")
+    line = [sys.executable, str(START_UP), "-i", str(t1), str(t2), "-repeats", "1"]
+    ended = subprocess.run(line, capture_output=True, text=True, check=True)
+    helped, first, last, end = map(float, re.findall(r"(\d+\.\d+) \(", ended.stdout))
+    assert 0 < helped < first <= last < end
+
+
+def test_a_failing_segment_is_told(tmp_path):
+    t1, _ = write_infant(tmp_path / "infant")
+    line = [sys.executable, str(START_UP), "-i", str(t1), "-repeats", "1"]
+    ended = subprocess.run(line, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "the model needs 2" in ended.stderr
+    assert "Traceback" not in ended.stderr
