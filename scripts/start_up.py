@@ -18,6 +18,7 @@ import pandas as pd
 
 from nnunetv2_dualagg.cli import exit_code
 from nnunetv2_dualagg.utils.errors import UserError
+from nnunetv2_dualagg.utils.options import whole
 from nnunetv2_dualagg.utils.tables import as_markdown
 
 COMMAND = [sys.executable, "-m", "nnunetv2_dualagg.cli", "segment"]
@@ -30,7 +31,7 @@ def main() -> int:
     parser.add_argument("-i", nargs="+", type=Path, required=True, metavar="FILE", help="T1 and T2 of one infant")
     parser.add_argument("-m", type=Path, metavar="MODEL", help="default: the one in the package")
     parser.add_argument("-device", default="cpu", help="default: cpu")
-    parser.add_argument("-repeats", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("-repeats", type=whole(1), default=5, metavar="N", help="default: 5")
     args = parser.parse_args()
     return exit_code(lambda: show(args))
 

@@ -1,4 +1,5 @@
 import json
+import threading
 
 import nibabel as nib
 import numpy as np
@@ -11,8 +12,9 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from nnunetv2_dualagg.cli import main
-from nnunetv2_dualagg.inference import load_model, segment
+from nnunetv2_dualagg.inference import case, load_model, segment, segmenting
 from nnunetv2_dualagg.inference.alignment import resample
+from nnunetv2_dualagg.inference.case import align_images
 from nnunetv2_dualagg.inference.images import Image
 from nnunetv2_dualagg.inference.packing import pack_model
 from nnunetv2_dualagg.inference.windows import WindowPredictor, are_empty
@@ -169,7 +171,8 @@ def test_what_was_zero_is_zero_after_resampling(model, monkeypatch):
     labels = tissues()
     t1, t2 = (Image(None, image.astype(np.float32), affine()) for image in images(labels).values())
     finer = Image(None, np.zeros((60, 70, 56), np.float32), affine("LAS", 2.4, (60, 70, 56)))
-    on_finer = resample(t2, finer).data
+    everywhere = np.ones(finer.data.shape, bool)
+    on_finer = resample(t2, finer, everywhere).data
     assert (on_finer == 0).mean() == pytest.approx((t2.data == 0).mean(), abs=0.02)
     given = {}
 
@@ -178,7 +181,8 @@ def test_what_was_zero_is_zero_after_resampling(model, monkeypatch):
         return torch.zeros(4, *data.shape[1:])
 
     monkeypatch.setattr(model.predictor, "predict_logits_from_preprocessed_data", predict)
-    model.predict(np.stack([resample(image, finer).data for image in (t1, t2)]), [2.4] * 3)  # the model's are 4 mm
+    both = np.stack([resample(image, finer, everywhere).data for image in (t1, t2)])
+    model.predict(both, [2.4] * 3)  # the model's are 4 mm
     waves = (given["data"] != 0) & (np.abs(given["data"]) < 1e-3)
     assert waves.mean() < 1e-3
     assert (given["data"] == 0).all(0).mean() > 0.3
@@ -288,3 +292,17 @@ def test_what_is_missing_is_told(tmp_path, model, model_folder, capsys):
     assert "cut.nii.gz is truncated" in sentence(cut, t2)
     metres = save(np.asarray(nib.load(t1).dataobj), np.diag([0.004] * 3 + [1]), tmp_path / "metres.nii.gz")
     assert "expected 0.2 to 6" in sentence(metres, t2)
+
+
+def test_images_are_aligned_once_and_beside_the_loading_of_the_model(tmp_path, model_file, monkeypatch):
+    threads = []
+
+    def align(*args):
+        threads.append(threading.current_thread())
+        return align_images(*args)
+
+    for module in (segmenting, case):  # that starts it, that would do it if nobody had
+        monkeypatch.setattr(module, "align_images", align)
+    segment(write_infant(tmp_path / "infant"), tmp_path / "out", model_file, mirroring=False, progress=False)
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()

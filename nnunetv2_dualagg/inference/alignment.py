@@ -74,19 +74,17 @@ def align(t1: Image, t2: Image, brain: NDArray[np.bool_]) -> tuple[Image, Alignm
     return (resample(t2, t1, brain, fine.transform) if resampled else t2), found
 
 
-def resample(
-    image: Image, like: Image, brain: NDArray[np.bool_] | None = None, transform: sitk.Transform | None = None
-) -> Image:
+def resample(image: Image, like: Image, brain: NDArray[np.bool_], transform: sitk.Transform | None = None) -> Image:
     """An image on the grid of another, with cubic splines; what was exactly 0 (cut away) is exactly 0 again.
 
     Args:
         image: to be moved.
         like: the grid.
-        brain: mask on that grid; what is outside its box is left 0, which saves time. None for all of the grid.
+        brain: mask on that grid; what is outside its box is left 0, which saves time.
         transform: from points of ``like`` to points of ``image``; None for the same place.
     """
     transform = sitk.Transform() if transform is None else transform
-    box = (slice(0, None),) * 3 if brain is None else bounding_box(brain)
+    box = bounding_box(brain)
     grid = to_itk(like.data[box], _affine_of(box, like.affine))
     moved = from_itk(sitk.Resample(to_itk(image.data, image.affine), grid, transform, sitk.sitkBSpline, 0.0))
     inside = filled(image.data != 0).astype(np.uint8)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,11 +88,19 @@ def segment(
     """
     output, mask = Path(output), None if mask is None else Path(mask)
     options = Options(registration, bias_correction, mirroring, step_size)
-    of_folder = {"folds": folds, "checkpoint_name": checkpoint_name}
-    how = {"step_size": step_size, "mirroring": mirroring, "progress": progress}
+    load = partial(
+        _loaded,
+        model,
+        device,
+        progress,
+        folds=folds,
+        checkpoint_name=checkpoint_name,
+        step_size=step_size,
+        mirroring=mirroring,
+    )
     files = [Path(images)] if isinstance(images, Path | str) else [Path(image) for image in images]
     if len(files) == 1 and files[0].is_dir():
-        loaded = _loaded(model, device, **of_folder, **how)
+        loaded = load()
         cases = bids.find_cases(files[0], output, loaded.channels, participants, sessions, mask)
         bids.start_derivative(output, files[0], loaded.labels)
         if skull_stripped is not None:
@@ -105,7 +114,7 @@ def segment(
     with ThreadPoolExecutor(max_workers=1) as beside:
         ahead = None if case.output(RECORD).exists() and not overwrite else beside.submit(align_images, case, options)
         with _taking_turns():
-            loaded = _loaded(model, device, **of_folder, **how)
+            loaded = load()
         return _segment_all([case], loaded, options, overwrite, progress, ahead)
 
 
@@ -120,11 +129,11 @@ def _taking_turns() -> Iterator[None]:
         sys.setswitchinterval(usual)
 
 
-def _loaded(model: Path | str | Model | None, device: str | None, **how: Any) -> Model:
+def _loaded(model: Path | str | Model | None, device: str | None, progress: bool, **how: Any) -> Model:
     from nnunetv2_dualagg.inference.model import Model, load_model
 
-    loaded = model if isinstance(model, Model) else load_model(model, device, **how)
-    if how["progress"] and loaded.description:
+    loaded = model if isinstance(model, Model) else load_model(model, device, progress=progress, **how)
+    if progress and loaded.description:
         print(f"{loaded.file.name}: {one_line(loaded.description)}")
     return loaded
 

@@ -66,7 +66,6 @@ def dualagg_network(
         imported,
         num_input_channels,
         num_output_channels,
-        allow_init=True,
         deep_supervision=deep_supervision,
     )
 
@@ -77,36 +76,30 @@ def planned_network(
     num_input_channels: int,
     num_output_channels: int,
     deep_supervision: bool,
+    *,
+    foreground: bool = False,
 ) -> nn.Module:
-    """The network that the plans name, as nnU-Net's own trainers build it."""
-    return get_network_from_plans(
+    """The network that the plans name, as nnU-Net's own trainers build it.
+
+    Args:
+        plans_manager: nnU-Net's or our plans.
+        configuration_manager: one of their configurations.
+        num_input_channels: channels of the images, and of a cascade's labels.
+        num_output_channels: classes.
+        deep_supervision: outputs at the lower resolutions, too.
+        foreground: one more channel where the plans normalise inside the mask.
+    """
+    options = foreground_options(configuration_manager.use_mask_for_norm)
+    foreground = foreground and options["foreground_channel"]
+    network = get_network_from_plans(
         configuration_manager.network_arch_class_name,
         configuration_manager.network_arch_init_kwargs,
         configuration_manager.network_arch_init_kwargs_req_import,
-        num_input_channels,
+        num_input_channels + foreground,
         num_output_channels,
-        allow_init=True,
         deep_supervision=deep_supervision,
     )
-
-
-def foreground_network(
-    plans_manager: PlansManager,
-    configuration_manager: ConfigurationManager,
-    num_input_channels: int,
-    num_output_channels: int,
-    deep_supervision: bool,
-) -> nn.Module:
-    """The network that the plans name, with one more channel where they normalise inside the mask."""
-    options = foreground_options(configuration_manager.use_mask_for_norm)
-    network = planned_network(
-        plans_manager,
-        configuration_manager,
-        num_input_channels + options["foreground_channel"],
-        num_output_channels,
-        deep_supervision,
-    )
-    return ForegroundUNet(network, options["image_channels"]) if options["foreground_channel"] else network
+    return ForegroundUNet(network, options["image_channels"]) if foreground else network
 
 
 _OF_THE_PLANS = (
@@ -134,7 +127,7 @@ _DUALAGG: dict[str, dict[str, Any]] = {
 }
 _BUILDERS: dict[str, Builder] = {
     **dict.fromkeys(_OF_THE_PLANS, planned_network),
-    **dict.fromkeys(_WITH_FOREGROUND, foreground_network),
+    **dict.fromkeys(_WITH_FOREGROUND, partial(planned_network, foreground=True)),
     **{name: partial(dualagg_network, options=options, trainer=name) for name, options in _DUALAGG.items()},
 }
 

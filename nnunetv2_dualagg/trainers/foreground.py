@@ -8,7 +8,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_dualagg.architectures.foreground import KnownBackground
-from nnunetv2_dualagg.planning.networks import foreground_network
+from nnunetv2_dualagg.planning.networks import planned_network
 from nnunetv2_dualagg.trainers.background_of_data import measure_background
 
 
@@ -52,6 +52,11 @@ class nnUNetTrainerForeground(KnownBackgroundMixin, nnUNetTrainer):
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
         """nnU-Net's network, with one more channel where the plans normalise inside the mask."""
-        return foreground_network(
-            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        return planned_network(
+            plans_manager,
+            configuration_manager,
+            num_input_channels,
+            num_output_channels,
+            enable_deep_supervision,
+            foreground=True,
         )
