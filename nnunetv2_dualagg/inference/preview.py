@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import style
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -20,6 +21,7 @@ MARGIN = 4.0
 PLANES = (("sagittal", 0), ("coronal", 1), ("axial", 2))
 
 
+@style.context("default")  # nnU-Net enlarges the fonts of all figures of a process that trains
 def draw_preview(file: Path, prepared: Prepared, labels: NDArray, tissues: dict[str, int], title: str) -> None:
     """A picture of each image and of the segmentation over the first one, in three planes through the brain's middle.
 
