@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
@@ -34,6 +35,14 @@ def tissues_in(pixels):
     return np.where(np.linalg.norm(rgb, axis=-1) > 0.1, 1 + (rgb @ hues.T).argmax(-1), 0)
 
 
+@pytest.fixture
+def large_fonts():
+    """What nnU-Net's logger leaves behind in a process that has trained."""
+    with rc_context({"font.size": 30, "legend.fontsize": 30}):
+        yield
+
+
+@pytest.mark.usefixtures("large_fonts")
 @pytest.mark.parametrize("orientation", ["RAS", "LAS", "PIR"])
 def test_left_is_left_and_the_head_is_up(tmp_path, orientation):
     labels, affine = cube(orientation)
