@@ -11,7 +11,7 @@ from nnunetv2_dualagg.cli import main
 from nnunetv2_dualagg.dataset_conversion.phantom import _subjects, make_subject, write_phantom
 from nnunetv2_dualagg.dataset_conversion.tissue_maps import load_tissue_map
 from nnunetv2_dualagg.simulation.anatomy import Anatomy, load_icbm152
-from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE
+from nnunetv2_dualagg.simulation.contrast import SITES, TESTING_SITES, TRAINING_SITE, shifted
 from nnunetv2_dualagg.simulation.deformation import random_tissue_fractions, smooth_field
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.files import MARK
@@ -159,6 +159,35 @@ def test_training_subjects_at_several_sites_are_the_same_brains(data, maps, tmp_
     rows = (tmp_path / "sites" / "sites.csv").read_text().split()
     assert rows[1:5] == ["1,MAP", "2,MAP", "3,Emory", "4,Emory"]
     assert rows[5:] == ["24,BCP", "25,Stanford", "26,Emory"]
+
+
+def test_shift_moves_the_other_sites_away_from_the_training_site(data, maps, tmp_path):
+    far = phantom(tmp_path / "far", maps=maps, shift=2)
+    for modality in ("T1", "T2", "label"):  # the training site stays
+        name = f"iSeg-2019-Training/subject-2-{modality}.img"
+        assert np.array_equal(voxels(far / name), voxels(data / name))
+
+    def noise(folder):
+        t1 = voxels(folder / "iSeg-2019-Testing/subject-26-T1.img").astype(float)
+        gm = voxels(folder / "iSeg-2019-Testing-labels/subject-26-label.img") == 2
+        return t1[gm].std() / t1[gm].mean()
+
+    assert noise(far) > 1.1 * noise(data)
+
+
+def test_shifted_site_by_hand():
+    emory = SITES["Emory"]
+    assert shifted(emory, 1) == emory
+    assert shifted(SITES["MAP"], 1.7) == SITES["MAP"]
+    far = shifted(emory, 2).t1  # MAP has csf 0.55, wm 1.035, noise 0.045; Emory 0.62, 1.08, 0.06
+    assert [far.csf, far.wm, far.noise] == pytest.approx([0.69, 1.125, 0.075])
+    assert far.gain == emory.t1.gain
+
+
+@pytest.mark.parametrize("shift", [0, -1, 2.1, float("nan")])
+def test_shift_out_of_range(tmp_path, shift):
+    with pytest.raises(UserError, match="expected a number above 0 and up to 2"):
+        phantom(tmp_path / "no", shift=shift)
 
 
 @pytest.mark.parametrize("sites", [[], ["MAP", "MAP"], ["Utopia"]])

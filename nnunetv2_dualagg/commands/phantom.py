@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "networks that know the testing sites",
     )
     parser.add_argument(
+        "--shift",
+        type=number(0, 2),
+        default=1.0,
+        metavar="FACTOR",
+        help="how far the scanners of the other sites are from MAP's, up to 2: twice as far as usual (default: 1)",
+    )
+    parser.add_argument(
         "--size", type=VOXELS, nargs=3, metavar=("X", "Y", "Z"), help="voxels (default: iSeg's 144 x 192 x 256 mm)"
     )
     parser.add_argument(
@@ -79,6 +86,7 @@ def run(args: argparse.Namespace) -> None:
         num_training=args.num_training,
         num_testing=args.num_testing,
         training_sites=args.training_sites,
+        shift=args.shift,
         size=None if args.size is None else tuple(args.size),
         spacing=tuple(args.spacing * (3 // len(args.spacing))),
         seed=args.seed,

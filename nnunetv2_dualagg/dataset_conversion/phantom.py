@@ -21,7 +21,7 @@ from nnunetv2_dualagg.simulation.anatomy import (
     Anatomy,
     load_icbm152,
 )
-from nnunetv2_dualagg.simulation.contrast import SITES, TESTING_SITES, TRAINING_SITE, Site, simulate_images
+from nnunetv2_dualagg.simulation.contrast import SITES, TESTING_SITES, TRAINING_SITE, Site, shifted, simulate_images
 from nnunetv2_dualagg.simulation.deformation import random_tissue_fractions
 from nnunetv2_dualagg.utils.boxes import bounding_box
 from nnunetv2_dualagg.utils.errors import UserError
@@ -36,6 +36,7 @@ FILE_ENDINGS = (".img", ".nii.gz")
 ISEG_FIELD_OF_VIEW = (144.0, 192.0, 256.0)  # mm
 FIRST_TESTING_SUBJECT = 24
 FINEST, MOST_VOXELS = 0.25, 2**28
+FARTHEST = 2  # beyond, a site's CSF is as dark as its grey matter on T2
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def write_phantom(
     num_training: int = 10,
     num_testing: int = 2,
     training_sites: Sequence[str] = (TRAINING_SITE.name,),
+    shift: float = 1.0,
     size: tuple[int, int, int] | None = None,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     seed: int = 0,
@@ -78,6 +80,7 @@ def write_phantom(
         num_testing: number of testing subjects of each of the three testing sites.
         training_sites: each training subject is scanned at each of them, and counts as a subject there. Scans of a
             testing site show what can be had at best: by a network that was trained at that site.
+        shift: how far the scanners of the other sites are from MAP's: above 0; 1, their usual distance; up to 2.
         size: (X, Y, Z) of the images in voxels; iSeg's 144 x 192 x 256 mm if None.
         spacing: size of a voxel in mm along X, Y, Z.
         seed: the same seed gives the same bytes; more subjects do not change those of the same site before them.
@@ -93,6 +96,8 @@ def write_phantom(
     unknown = [name for name in training_sites if name not in SITES]
     if unknown or not training_sites or len(set(training_sites)) < len(training_sites):
         raise UserError(f"the training sites {list(training_sites)} are not valid; expected some of {', '.join(SITES)}")
+    if not 0 < shift <= FARTHEST:
+        raise UserError(f"the shift {shift:g} is out of range; expected a number above 0 and up to {FARTHEST}")
     if not all(FINEST <= s < 20 for s in spacing):
         raise UserError(f"the spacing {_times(spacing)} is out of range; expected three numbers from {FINEST} to 20 mm")
     if file_ending not in FILE_ENDINGS:
@@ -108,7 +113,7 @@ def write_phantom(
         for name in (TRAINING_FOLDER, TESTING_FOLDER, TESTING_LABELS_FOLDER):
             (folder / name).mkdir()
             _origin(maps).write(folder / name)  # in each, since a converter may be given one of them alone
-        write = partial(_write_subject, folder=folder, size=size, spacing=spacing, file_ending=file_ending)
+        write = partial(_write_subject, folder=folder, shift=shift, size=size, spacing=spacing, file_ending=file_ending)
         run_parallel(write, subjects, processes, unit="subject")
         with open(folder / SITES_FILE, "w", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
@@ -207,9 +212,15 @@ def _anatomies(maps: Path | None, num_training: int, num_testing: int) -> tuple[
 
 
 def _write_subject(
-    subject: Subject, folder: Path, size: tuple[int, int, int], spacing: tuple[float, float, float], file_ending: str
+    subject: Subject,
+    folder: Path,
+    shift: float,
+    size: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    file_ending: str,
 ) -> None:
-    images = make_subject(subject.anatomy, subject.site, np.random.default_rng(subject.seed), size, spacing)
+    site = shifted(subject.site, shift)
+    images = make_subject(subject.anatomy, site, np.random.default_rng(subject.seed), size, spacing)
     for modality, image in images.items():
         secret = modality == "label" and not subject.training
         place = TRAINING_FOLDER if subject.training else TESTING_LABELS_FOLDER if secret else TESTING_FOLDER

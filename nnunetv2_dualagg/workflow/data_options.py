@@ -34,6 +34,7 @@ class Phantom(Options):
     num_training: Annotated[int, Field(ge=1, le=10_000)] = 10
     num_testing: Annotated[int, Field(ge=0, le=10_000)] = 2
     training_sites: Annotated[list[Name], Field(min_length=1)] | None = None
+    shift: Annotated[float, Field(gt=0, le=2)] | None = None
     size: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] | None = None
     spacing: float | Annotated[list[float], Field(min_length=1, max_length=3)] | None = None
     seed: NonNegativeInt | None = None
