@@ -17,7 +17,7 @@ from tqdm import trange
 
 from nnunetv2_dualagg.dataset_conversion.phantom import make_subject
 from nnunetv2_dualagg.simulation.anatomy import CSF, GM, WM, load_icbm152
-from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE
+from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE, shifted
 from nnunetv2_dualagg.trainers.augmentation.lei2019 import cross_site_t1, cross_site_t2
 from nnunetv2_dualagg.trainers.site import nnUNetTrainerSite
 
@@ -50,10 +50,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-brains", type=int, default=3, help="brains, each scanned at every site. Default: 3")
     parser.add_argument("-samples", type=int, default=400, help="augmented patches of each trainer. Default: 400")
+    parser.add_argument("-shift", type=float, default=1, help="as in nnUNetv2_dualagg phantom --shift. Default: 1")
     parser.add_argument("-seed", type=int, default=0, help="Default: 0")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    scans = scan_brains(args.brains, args.seed)
+    scans = scan_brains(args.brains, args.seed, args.shift)
     measured = {site: [statistics_of_centre(scan) for scan in brains] for site, brains in scans.items()}
     training = scans[TRAINING_SITE.name]
     reached = {
@@ -69,14 +70,14 @@ def main() -> None:
             print(line)
 
 
-def scan_brains(brains: int, seed: int) -> dict[str, list[Sample]]:
+def scan_brains(brains: int, seed: int, shift: float = 1) -> dict[str, list[Sample]]:
     """The same brains at every site, and those of the training site after the authors' cross-site preprocessing."""
     scans: dict[str, list[Sample]] = {name: [] for name in (*(site.name for site in SITES), AUTHORS)}
     anatomy = load_icbm152()
     for brain in trange(brains, desc="brains", leave=False):
         for site in SITES:
             rng = np.random.default_rng([seed, brain])  # the same one at every site: the same brain
-            images = make_subject(anatomy, site, rng, SIZE)
+            images = make_subject(anatomy, shifted(site, shift), rng, SIZE)
             scans[site.name].append(standardised(images))
             if site == TRAINING_SITE:
                 t1, t2 = (images[modality].astype(np.float64) for modality in MODALITIES)
