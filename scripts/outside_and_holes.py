@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from nnunetv2_dualagg.cli import exit_code
+from nnunetv2_dualagg.commands.compare import parse_folders
 from nnunetv2_dualagg.inference.images import read_image, same_grid
 from nnunetv2_dualagg.utils.errors import UserError
 from nnunetv2_dualagg.utils.tables import as_markdown
@@ -34,8 +35,9 @@ def show(args: argparse.Namespace) -> None:
     if not references:
         raise UserError(f"{args.ref} has no *.nii.gz; expected the references")
     rows = [
-        {"method": name, **measure(file, Path(folder) / file.name)}
-        for name, _, folder in (pair.partition("=") for pair in args.pred)
+        {"method": name, **measure(file, folder / file.name)}
+        for name, folders in parse_folders(args.pred, "-pred").items()
+        for folder in folders
         for file in references
     ]
     found = pd.DataFrame(rows).groupby("method", sort=False).agg(["mean", "max"]).round(3)

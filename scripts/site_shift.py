@@ -15,11 +15,12 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from numpy.typing import NDArray
 from tqdm import trange
 
-from nnunetv2_dualagg.dataset_conversion.phantom import make_subject
+from nnunetv2_dualagg.dataset_conversion.phantom import FARTHEST, make_subject
 from nnunetv2_dualagg.simulation.anatomy import CSF, GM, WM, load_icbm152
 from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE, shifted
 from nnunetv2_dualagg.trainers.augmentation.lei2019 import cross_site_t1, cross_site_t2
 from nnunetv2_dualagg.trainers.site import nnUNetTrainerSite
+from nnunetv2_dualagg.utils.options import number
 
 MODALITIES = ("T1", "T2")
 SITES = (TRAINING_SITE, *TESTING_SITES)
@@ -50,7 +51,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-brains", type=int, default=3, help="brains, each scanned at every site. Default: 3")
     parser.add_argument("-samples", type=int, default=400, help="augmented patches of each trainer. Default: 400")
-    parser.add_argument("-shift", type=float, default=1, help="as in nnUNetv2_dualagg phantom --shift. Default: 1")
+    parser.add_argument(
+        "-shift", type=number(0, FARTHEST), default=1.0, help="as in nnUNetv2_dualagg phantom --shift. Default: 1"
+    )
     parser.add_argument("-seed", type=int, default=0, help="Default: 0")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -70,7 +73,7 @@ def main() -> None:
             print(line)
 
 
-def scan_brains(brains: int, seed: int, shift: float = 1) -> dict[str, list[Sample]]:
+def scan_brains(brains: int, seed: int, shift: float) -> dict[str, list[Sample]]:
     """The same brains at every site, and those of the training site after the authors' cross-site preprocessing."""
     scans: dict[str, list[Sample]] = {name: [] for name in (*(site.name for site in SITES), AUTHORS)}
     anatomy = load_icbm152()

@@ -36,7 +36,7 @@ FILE_ENDINGS = (".img", ".nii.gz")
 ISEG_FIELD_OF_VIEW = (144.0, 192.0, 256.0)  # mm
 FIRST_TESTING_SUBJECT = 24
 FINEST, MOST_VOXELS = 0.25, 2**28
-FARTHEST = 2  # beyond, a site's CSF is as dark as its grey matter on T2
+FARTHEST = 2  # on T2, white matter is already no darker than grey matter there, at Stanford and Emory
 
 
 @dataclass(frozen=True)

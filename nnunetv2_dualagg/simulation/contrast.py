@@ -1,6 +1,6 @@
 """Contrast of the phantom: isointense T1 and T2 images of four sites from tissue fractions."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,21 +71,16 @@ SITES = {site.name: site for site in (TRAINING_SITE, *TESTING_SITES)}
 
 
 def shifted(site: Site, factor: float) -> Site:
-    """The site at ``factor`` times its distance from the training site: 0 is the training site, 1 the site itself.
+    """The site at ``factor`` times its distance from the training site: 0 is the training site, 1 the site itself."""
+    t1 = _shifted(site.t1, TRAINING_SITE.t1, factor)
+    return replace(site, t1=t1, t2=_shifted(site.t2, TRAINING_SITE.t2, factor))
 
-    The gain stays, since it means nothing to a network that standardises.
-    """
-    t1, t2 = (
-        replace(
-            there,
-            **{
-                name: getattr(there, name) + (factor - 1) * (getattr(there, name) - getattr(here, name))
-                for name in ("csf", "wm", "myelin", "noise", "blur", "bias")
-            },
-        )
-        for here, there in ((TRAINING_SITE.t1, site.t1), (TRAINING_SITE.t2, site.t2))
-    )
-    return replace(site, t1=t1, t2=t2)
+
+def _shifted(contrast: Contrast, usual: Contrast, factor: float) -> Contrast:
+    """All but the gain, which means nothing to a network that standardises; exactly the contrast for a factor of 1."""
+    there, here = asdict(contrast), asdict(usual)
+    moved = {name: value + (factor - 1) * (value - here[name]) for name, value in there.items() if name != "gain"}
+    return replace(contrast, **moved)
 
 
 def simulate_images(
