@@ -54,13 +54,14 @@ part() {  # part NAME SECONDS COMMAND ...: writes OUT/NAME.json; "py X" is the m
 
 part machine 60 py machine -o "$out/machine.json"
 part data $((2 * slow)) bash "$here/gpu_report/data.sh" "$work" "$device" "$out/data.json"
-part tests $((3 * slow)) py tests -o "$out/tests.json"
+part tests $((5 * slow)) py tests -o "$out/tests.json"
 part step_3d_fullres $((3 * slow)) py steps -o "$out/step_3d_fullres.json" "${settings[0]}" --repeats $repeats
 part kernels $slow py kernels -o "$out/kernels.json" "${settings[0]}"
 part epochs $((4 * slow)) py epochs -o "$out/epochs.json" --iterations $iterations \
-    nnUNetTrainer:$plain nnUNetTrainerDualAgg:$plain nnUNetTrainerDualAggPaper:$paper \
-    nnUNetTrainerDualAggSite:$plain nnUNetTrainerDualAggSynthetic:$plain
+    nnUNetTrainer:$plain nnUNetTrainerDualAgg:$plain nnUNetTrainerDualAggSite:$plain
 part volume_3d_fullres $((2 * slow)) py volume -o "$out/volume_3d_fullres.json" nnUNetTrainerDualAgg:$plain 0.5
+part epochs_more $((3 * slow)) py epochs -o "$out/epochs_more.json" --iterations $iterations \
+    nnUNetTrainerDualAggPaper:$paper nnUNetTrainerDualAggSynthetic:$plain
 part volume_3d_paper $((2 * slow)) py volume -o "$out/volume_3d_paper.json" nnUNetTrainerDualAggPaper:$paper 0.25
 part step_3d_paper $((2 * slow)) py steps -o "$out/step_3d_paper.json" "${settings[2]}" --repeats $repeats
 part step_resenc_m $((3 * slow)) py steps -o "$out/step_resenc_m.json" "${settings[1]}" --repeats $repeats

@@ -80,7 +80,7 @@ def headline(name: str, found: dict[str, Any]) -> str:
         total = sum(shares.values()) or 1
         operators = ", ".join(found[FULL]["attention_operators"]) or "none"
         return f"attention by {operators}; " + ", ".join(f"{kind} {ms / total:.0%}" for kind, ms in shares.items())
-    if name == "epochs":
+    if name.startswith("epochs"):
         return ", ".join(f"{key}: {t['epoch_seconds']:.0f} s, waits {t['wait_share']:.0%}" for key, t in found.items())
     if name.startswith("volume_"):
         commands = ", ".join(f"{command} {seconds:.1f} s" for command, seconds in found["commands"].items())

@@ -14,7 +14,10 @@ from typing import Any
 from common import parser, write
 
 ROOT = Path(__file__).parents[2]
-CHOSEN = {"cuda": ["-m", "gpu", "tests"], "cpu": ["-k", "cpu", "tests/test_cuda.py"]}
+CHOSEN = {
+    "cuda": ["-m", "gpu", "tests/test_cuda.py", "tests/test_life_cycle.py"],
+    "cpu": ["-k", "cpu", "tests/test_cuda.py"],
+}
 
 
 def main() -> None:
