@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Everything that is to be known about a GPU, in one command: tests, speed, memory, kernels, prediction, data loading.
+# What is to be known about a GPU, in one command: tests, speed, memory, kernels, prediction, data loading.
 # docs/method.md ("On a GPU") says what each part measures. It needs the extra "demo" and pytest.
 #
-#   scripts/gpu_report.sh OUT                  one CUDA device; under nine minutes on an H200, or goes on where it stopped
+#   scripts/gpu_report.sh OUT                  one CUDA device; a second call goes on where it stopped
 #   scripts/gpu_report.sh OUT cpu              the same parts at tiny sizes, to see that the script works
 #   scripts/gpu_report.sh OUT cuda PART ...    some parts only
 #
@@ -55,7 +55,7 @@ part() {  # part NAME SECONDS COMMAND ...: writes OUT/NAME.json; "py X" is the m
 part machine 60 py machine -o "$out/machine.json"
 part data $((2 * slow)) bash "$here/gpu_report/data.sh" "$work" "$device" "$out/data.json"
 part tests $((5 * slow)) py tests -o "$out/tests.json"
-part step_3d_fullres $((3 * slow)) py steps -o "$out/step_3d_fullres.json" "${settings[0]}" --repeats $repeats
+part step_3d_fullres $((5 * slow)) py steps -o "$out/step_3d_fullres.json" "${settings[0]}" --repeats $repeats
 part kernels $slow py kernels -o "$out/kernels.json" "${settings[0]}"
 part epochs $((4 * slow)) py epochs -o "$out/epochs.json" --iterations $iterations \
     nnUNetTrainer:$plain nnUNetTrainerDualAgg:$plain nnUNetTrainerDualAggSite:$plain
