@@ -27,7 +27,15 @@ def main() -> None:
         raise SystemExit("pytest is not installed")
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        options = ["-v", "--durations=0", "--slow", "-p", "no:cacheprovider", f"--junitxml={report}", *CHOSEN[args.device]]
+        options = [
+            "-v",
+            "--durations=0",
+            "--slow",
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={report}",
+            *CHOSEN[args.device],
+        ]
         code = subprocess.run([sys.executable, "-m", "pytest", *options], cwd=ROOT).returncode
         if not report.is_file():
             raise SystemExit(f"pytest ended with exit code {code}")
