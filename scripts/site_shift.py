@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from numpy.typing import NDArray
 from tqdm import trange
@@ -19,6 +20,7 @@ from nnunetv2_dualagg.dataset_conversion.phantom import FARTHEST, make_subject
 from nnunetv2_dualagg.simulation.anatomy import CSF, GM, WM, load_icbm152
 from nnunetv2_dualagg.simulation.contrast import TESTING_SITES, TRAINING_SITE, shifted
 from nnunetv2_dualagg.trainers.augmentation.lei2019 import cross_site_t1, cross_site_t2
+from nnunetv2_dualagg.trainers.augmentation.lost_modality import LostModalityTransform
 from nnunetv2_dualagg.trainers.site import nnUNetTrainerSite
 from nnunetv2_dualagg.utils.options import number
 
@@ -158,12 +160,16 @@ def statistics_of_centre(sample: Sample) -> Measured:
 def augmented_statistics(
     trainer: type[nnUNetTrainer], samples: Sequence[Sample], patch: tuple[int, ...], count: int, seed: int
 ) -> list[Measured]:
-    """Statistics of both modalities in ``count`` patches that went through all of a trainer's transforms."""
+    """Statistics of both modalities in ``count`` patches that went through a trainer's transforms.
+
+    All but one: a lost modality has no tissues left to measure.
+    """
     np.random.seed(seed)
     torch.manual_seed(seed)
-    transforms = trainer.get_training_transforms(
+    planned = trainer.get_training_transforms(
         patch, ROTATION, None, (0, 1, 2), False, use_mask_for_norm=[True] * len(MODALITIES)
-    )
+    ).transforms
+    transforms = ComposeTransforms([t for t in planned if not isinstance(t, LostModalityTransform)])
     return [
         _augmented(transforms, samples[i % len(samples)])
         for i in trange(count, desc=trainer.__name__, leave=False, disable=None)

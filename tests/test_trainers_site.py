@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -13,6 +14,7 @@ from scipy import ndimage
 from nnunetv2_dualagg import trainers
 from nnunetv2_dualagg.simulation.contrast import simulate_images
 from nnunetv2_dualagg.trainers.augmentation.histogram import HistogramRemapTransform, LogUniform
+from nnunetv2_dualagg.trainers.augmentation.lost_modality import LostModalityTransform
 from nnunetv2_dualagg.trainers.site import site_intensity_transforms
 
 SITE_TRAINERS = (
@@ -96,6 +98,44 @@ def test_remapping_treats_channels_by_themselves():
 def test_remapping_leaves_constant_and_broken_channels_alone():
     image = torch.stack([torch.full((4, 4), 5.0), torch.full((4, 4), torch.nan)])
     torch.testing.assert_close(remap(image), image, equal_nan=True)
+
+
+def lose(image, probability=1):
+    scanner = GaussianNoiseTransform(noise_variance=(1, 1))
+    return LostModalityTransform(scanner, probability)(image=image.clone())["image"]
+
+
+def brain_in_the_middle(channels):
+    image = torch.zeros(channels, 20, 20, 20)
+    image[:, 4:16, 4:16, 4:16] = torch.randn(channels, 12, 12, 12) * 2 + 7
+    return image
+
+
+def test_a_lost_modality_shows_noise_of_its_mean_and_deviation_and_the_others_stay():
+    seed(0)
+    image = brain_in_the_middle(3)
+    inside = image[0] != 0
+    lost = set()
+    for _ in range(20):
+        result = lose(image)
+        (channel,) = [c for c in range(3) if not torch.equal(result[c], image[c])]
+        lost.add(channel)
+        assert torch.equal(result[channel] != 0, inside)
+        old, new = image[channel, inside], result[channel, inside]
+        torch.testing.assert_close(torch.std_mean(new), torch.std_mean(old), rtol=1e-3, atol=1e-3)
+        assert abs(np.corrcoef(old, new)[0, 1]) < 0.1
+    assert lost == {0, 1, 2}
+
+
+def test_modalities_are_lost_as_often_as_asked():
+    seed(0)
+    image = brain_in_the_middle(2)
+    assert 0.1 < np.mean([not torch.equal(lose(image, 0.2), image) for _ in range(300)]) < 0.3
+
+
+@pytest.mark.parametrize("image", [brain_in_the_middle(1), torch.zeros(2, 8, 8), torch.full((2, 8, 8), 3.0)])
+def test_nothing_is_lost_of_one_modality_or_where_there_is_nothing(image):
+    assert torch.equal(lose(image), image)
 
 
 def test_log_uniform_slopes():

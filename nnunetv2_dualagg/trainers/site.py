@@ -15,10 +15,12 @@ from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
 from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
 from batchgeneratorsv2.transforms.local.brightness_gradient import BrightnessGradientAdditiveTransform
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_dualagg.trainers.augmentation.histogram import HistogramRemapTransform, LogUniform
+from nnunetv2_dualagg.trainers.augmentation.lost_modality import LostModalityTransform
 from nnunetv2_dualagg.trainers.augmentation.placing import in_place_of
 from nnunetv2_dualagg.trainers.default import nnUNetTrainerDualAgg
 from nnunetv2_dualagg.trainers.foreground import nnUNetTrainerForeground
@@ -37,9 +39,15 @@ def site_intensity_transforms() -> list[BasicTransform]:
     """What a change of site does to an image, as far as nnU-Net's normalisation does not undo it.
 
     The order is that of a scan: contrast of the tissues, bias field, point spread, noise. Every transform chooses and
-    draws for each modality (channel) by itself. Intensities are in standard deviations of the standardised image.
+    draws for each modality (channel) by itself, but for the first: no sample loses two. Intensities are in standard
+    deviations of the standardised image.
     """
+    field = (-1.5, 1.5)
     return [
+        # At a site where T2 has more noise and field than contrast, T1 has to do.
+        LostModalityTransform(
+            ComposeTransforms([_bias_field(field), GaussianNoiseTransform(noise_variance=(1, 1.35))]), probability=0.2
+        ),
         # Distances of tissues: (WM - GM) / (GM - CSF) of the phantom's sites is 0.75 to 2 times the training site's.
         # The mean and the SD of the brain are kept, so a stretched piece of the histogram costs the others:
         # it takes slopes from 1/3 to 3 to reach such ratios. This covers the authors' clipped contrast x4.7, too.
@@ -60,9 +68,7 @@ def site_intensity_transforms() -> list[BasicTransform]:
         BrightnessAdditiveTransform(mu=0, sigma=0.2, synchronize_channels=False, p_per_channel=0.15),
         # A bias field multiplies the raw image, whose mean is 4 to 5 SD: on the standardised image that is
         # about an addition, 1.5 SD being 30 %. As smooth as a field with a knot every 6 cm.
-        BrightnessGradientAdditiveTransform(
-            scale=(25, 75), loc=(-0.5, 1.5), max_strength=(-1.5, 1.5), same_for_all_channels=False, p_per_channel=0.25
-        ),
+        _bias_field(field, p_per_channel=0.25),
         # Full width at half maximum of 0.7 to 2.4 voxels.
         GaussianBlurTransform(
             blur_sigma=(0.3, 1.0), synchronize_channels=False, synchronize_axes=False, p_per_channel=0.1
@@ -71,6 +77,17 @@ def site_intensity_transforms() -> list[BasicTransform]:
         # and up to 0.37 at the others, so up to 0.26 is to be added.
         GaussianNoiseTransform(noise_variance=(0, 0.35), p_per_channel=0.1, synchronize_channels=False),
     ]
+
+
+def _bias_field(strength: tuple[float, float], p_per_channel: float = 1.0) -> BasicTransform:
+    """A Gaussian bump of that strength at its peak, in or around the patch, for each channel by itself."""
+    return BrightnessGradientAdditiveTransform(
+        scale=(25, 75),
+        loc=(-0.5, 1.5),
+        max_strength=strength,
+        same_for_all_channels=False,
+        p_per_channel=p_per_channel,
+    )
 
 
 class SiteAugmentationMixin(nnUNetTrainer):
