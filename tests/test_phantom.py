@@ -163,6 +163,8 @@ def test_training_subjects_at_several_sites_are_the_same_brains(data, maps, tmp_
 
 def test_shift_moves_the_other_sites_away_from_the_training_site(data, maps, tmp_path):
     far = phantom(tmp_path / "far", maps=maps, shift=2)
+    origin = json.loads((far / "iSeg-2019-Testing" / "origin.json").read_text())
+    assert "other sites shifted by 2)" in origin["description"]
     for modality in ("T1", "T2", "label"):  # the training site stays
         name = f"iSeg-2019-Training/subject-2-{modality}.img"
         assert np.array_equal(voxels(far / name), voxels(data / name))

@@ -112,7 +112,7 @@ def write_phantom(
         subjects = list(_subjects(maps, sites, num_training, num_testing, seed))
         for name in (TRAINING_FOLDER, TESTING_FOLDER, TESTING_LABELS_FOLDER):
             (folder / name).mkdir()
-            _origin(maps).write(folder / name)  # in each, since a converter may be given one of them alone
+            _origin(maps, seed, shift).write(folder / name)  # in each, since a converter may be given one of them alone
         write = partial(_write_subject, folder=folder, shift=shift, size=size, spacing=spacing, file_ending=file_ending)
         run_parallel(write, subjects, processes, unit="subject")
         with open(folder / SITES_FILE, "w", newline="") as file:
@@ -165,9 +165,10 @@ def make_subject(
     return {name: np.pad(image, padding) for name, image in (("T1", t1), ("T2", t2), ("label", label))}
 
 
-def _origin(maps: Path | None) -> Origin:
-    """What the phantom's files say of themselves, so that nobody takes them for iSeg's."""
-    words = "of infant size with synthetic isointense contrast; shows no infants"
+def _origin(maps: Path | None, seed: int, shift: float) -> Origin:
+    """What the phantom's files say of themselves, so that nobody takes them for iSeg's, or for another phantom's."""
+    made = f"seed {seed}, other sites shifted by {shift:g}"
+    words = f"of infant size with synthetic isointense contrast ({made}); shows no infants"
     if maps is not None:
         as_maps = f"as the tissue maps that it was made from ({maps.name})"
         return Origin("phantom", f"phantom: adult anatomy from tissue maps, {words}", as_maps, as_maps, "")
