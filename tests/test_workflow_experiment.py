@@ -94,8 +94,9 @@ def test_commands_for_all_kinds_of_data(tmp_path):
     unknown = experiment(tmp_path, dataset={"id": 7, "iseg": {"folders": ["/a"], "sites": "/s t.csv"}})
     # the converter recognises the year
     assert unknown.data.convert_command(2) == f"{convert} /a -d 7 -sites '/s t.csv' -np 2 --overwrite; }}"
-    made = experiment(tmp_path, dataset={"id": 7, "iseg": iseg, "images": False})  # training subjects only
-    assert made.targets() == ["comparison_validation", "curves"]
+    for training_only in ({"iseg": iseg, "images": False}, {"phantom": {"num_testing": 0}}):
+        made = experiment(tmp_path, dataset={"id": 7, **training_only})
+        assert made.targets() == ["comparison_validation", "curves"]
 
     raw = tmp_path / "data" / "Dataset042_X"
     (raw / "labelsTs").mkdir(parents=True)

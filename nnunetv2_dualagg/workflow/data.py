@@ -113,8 +113,10 @@ class Data:
 
     def images(self) -> str | None:
         """The images to predict; None if there are none."""
-        given = self.options.images
-        return None if given is False else str(given or self.raw / "imagesTs")
+        given, phantom = self.options.images, self.options.phantom
+        if given is False or (given is None and phantom is not None and phantom.num_testing == 0):
+            return None
+        return str(given or self.raw / "imagesTs")
 
     def references(self) -> str | None:
         """Reference segmentations of the predicted images, if there are any."""
