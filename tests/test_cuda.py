@@ -30,7 +30,7 @@ from nnunetv2_dualagg.utils.ext_trainer import EXT_TRAINER_FOLDER
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
 devices = pytest.mark.parametrize("device", ["cpu", CUDA])
 devices_slow_on_cpu = pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.slow), CUDA])
-STEPS = {"cpu": 5, "cuda": 200}
+STEPS = {"cpu": 5, "cuda": 500}
 DEEP = {"deep_supervision": True}
 
 

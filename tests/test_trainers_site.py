@@ -133,6 +133,14 @@ def test_modalities_are_lost_as_often_as_asked():
     assert 0.1 < np.mean([not torch.equal(lose(image, 0.2), image) for _ in range(300)]) < 0.3
 
 
+def test_a_fifth_of_the_patches_for_other_sites_lose_a_modality():
+    seed(0)
+    image = brain_in_the_middle(2)
+    first = site_intensity_transforms()[0]
+    lost = [not torch.equal(first(image=image.clone())["image"], image) for _ in range(300)]
+    assert 0.13 < np.mean(lost) < 0.27
+
+
 @pytest.mark.parametrize("image", [brain_in_the_middle(1), torch.zeros(2, 8, 8), torch.full((2, 8, 8), 3.0)])
 def test_nothing_is_lost_of_one_modality_or_where_there_is_nothing(image):
     assert torch.equal(lose(image), image)

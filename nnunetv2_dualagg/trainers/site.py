@@ -42,11 +42,10 @@ def site_intensity_transforms() -> list[BasicTransform]:
     draws for each modality (channel) by itself, but for the first: no sample loses two. Intensities are in standard
     deviations of the standardised image.
     """
-    field = (-1.5, 1.5)
     return [
         # At a site where T2 has more noise and field than contrast, T1 has to do.
         LostModalityTransform(
-            ComposeTransforms([_bias_field(field), GaussianNoiseTransform(noise_variance=(1, 1.35))]), probability=0.2
+            ComposeTransforms([_bias_field(), GaussianNoiseTransform(noise_variance=(1, 1.35))]), probability=0.2
         ),
         # Distances of tissues: (WM - GM) / (GM - CSF) of the phantom's sites is 0.75 to 2 times the training site's.
         # The mean and the SD of the brain are kept, so a stretched piece of the histogram costs the others:
@@ -66,9 +65,7 @@ def site_intensity_transforms() -> list[BasicTransform]:
             BGContrast((1 / 1.5, 1.5)), preserve_range=True, synchronize_channels=False, p_per_channel=0.15
         ),
         BrightnessAdditiveTransform(mu=0, sigma=0.2, synchronize_channels=False, p_per_channel=0.15),
-        # A bias field multiplies the raw image, whose mean is 4 to 5 SD: on the standardised image that is
-        # about an addition, 1.5 SD being 30 %. As smooth as a field with a knot every 6 cm.
-        _bias_field(field, p_per_channel=0.25),
+        _bias_field(p_per_channel=0.25),
         # Full width at half maximum of 0.7 to 2.4 voxels.
         GaussianBlurTransform(
             blur_sigma=(0.3, 1.0), synchronize_channels=False, synchronize_axes=False, p_per_channel=0.1
@@ -79,12 +76,16 @@ def site_intensity_transforms() -> list[BasicTransform]:
     ]
 
 
-def _bias_field(strength: tuple[float, float], p_per_channel: float = 1.0) -> BasicTransform:
-    """A Gaussian bump of that strength at its peak, in or around the patch, for each channel by itself."""
+def _bias_field(p_per_channel: float = 1.0) -> BasicTransform:
+    """A Gaussian bump in or around the patch, for each channel by itself.
+
+    A bias field multiplies the raw image, whose mean is 4 to 5 SD: on the standardised image that is about an addition,
+    1.5 SD being 30 %. As smooth as a field with a knot every 6 cm.
+    """
     return BrightnessGradientAdditiveTransform(
         scale=(25, 75),
         loc=(-0.5, 1.5),
-        max_strength=strength,
+        max_strength=(-1.5, 1.5),
         same_for_all_channels=False,
         p_per_channel=p_per_channel,
     )
