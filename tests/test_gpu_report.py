@@ -68,6 +68,18 @@ def test_a_folder_belongs_to_one_device(tmp_path):
     assert not (tmp_path / "machine.json").exists()
 
 
+def test_all_tests_for_cuda_are_chosen(tmp_path):
+    """Without a GPU they are skipped, which does not count as a success."""
+    collect = [sys.executable, *"-m pytest --collect-only -q --slow -m gpu -p no:cacheprovider".split()]
+    listed = subprocess.run(collect, capture_output=True, text=True, cwd=SCRIPT.parents[1], check=True).stdout
+    assert report(tmp_path, "cuda", "tests", CUDA_VISIBLE_DEVICES="").returncode == 1
+    found = json.loads((tmp_path / "tests.failed.json").read_text())["tests"]
+    assert {test["outcome"] for test in found} == {"skipped"}
+    assert sorted(test["name"] for test in found) == sorted(
+        line.partition("::")[2] for line in listed.splitlines() if "::" in line
+    )
+
+
 @pytest.mark.slow
 def test_all_parts_run_on_a_cpu(tmp_path):
     ended = report(tmp_path, "cpu")
