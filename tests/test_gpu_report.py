@@ -70,8 +70,9 @@ def test_a_folder_belongs_to_one_device(tmp_path):
 
 def test_all_tests_for_cuda_are_chosen(tmp_path):
     """Without a GPU they are skipped, which does not count as a success."""
-    collect = [sys.executable, *"-m pytest --collect-only -q --slow -m gpu -p no:cacheprovider".split()]
-    listed = subprocess.run(collect, capture_output=True, text=True, cwd=SCRIPT.parents[1], check=True).stdout
+    collect = ["-m", "pytest", "--collect-only", "-q", "--slow", "-m", "gpu", "-p", "no:cacheprovider"]
+    line = [sys.executable, *collect]
+    listed = subprocess.run(line, capture_output=True, text=True, cwd=SCRIPT.parents[1], check=True).stdout
     assert report(tmp_path, "cuda", "tests", CUDA_VISIBLE_DEVICES="").returncode == 1
     found = json.loads((tmp_path / "tests.failed.json").read_text())["tests"]
     assert {test["outcome"] for test in found} == {"skipped"}
