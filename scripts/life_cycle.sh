@@ -2,7 +2,7 @@
 # nnU-Net's whole life cycle with the dual aggregation network: the commands that a user types, on tiny images, with a
 # check behind each. docs/life_cycle.md says what each step proves. It needs the extra "demo" (pip install ".[demo]").
 #
-#   scripts/life_cycle.sh WORK_FOLDER        a new folder; about 9 minutes on two processor cores
+#   scripts/life_cycle.sh WORK_FOLDER        a new folder; about 8 minutes on two processor cores
 set -euo pipefail
 
 work=${1:?"usage: scripts/life_cycle.sh WORK_FOLDER"}

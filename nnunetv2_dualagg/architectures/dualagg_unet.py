@@ -160,6 +160,7 @@ class DualAggUNet(OptionsRecord, AbstractDynamicNetworkArchitectures):
         """(B, input_channels, *spatial) -> logits (B, num_classes, *spatial), or a list with deep supervision."""
         if self.known_background is None:
             return self.decoder(self.encoder(x))
+        x = self.known_background.restore(x)
         channel = foreground_channel(x, self.known_background.image_channels)
         logits = self.decoder(self.encoder(torch.cat([x, channel], dim=1)))
         return apply_rule(self.known_background, logits, x)

@@ -19,6 +19,9 @@ around the brain that fade to this within five voxels, but hardly ever to exactl
 MOST_WAVES = 5e-3
 """A window with a larger share of voxels between 0 and ``SMALLEST`` shows an image that was resampled."""
 
+LEAST_PAINTED = 1e-3
+"""A window with a larger share of labelled voxels at its smallest intensity shows background that was normalised."""
+
 KNOWN = 30.0
 """Distance that the rule keeps between logits. Half precision can add it up over all windows of a prediction."""
 
@@ -62,6 +65,23 @@ class KnownBackground(nn.Module):
         """
         values = torch.tensor([outside, inside and not regions, regions], dtype=torch.uint8)
         cast(Tensor, self.rule).copy_(values)
+
+    def restore(self, x: Tensor) -> Tensor:
+        """The input (B, C, *spatial) of a cascade's second stage with its background at 0, as it was in training.
+
+        When nnU-Net predicts, it takes for the mask where the image is not 0 *or the first stage labels tissue*, and
+        standardises there. A voxel of background that was labelled then has what became of 0: in images without
+        negative intensities, the smallest value of each channel. Without labels, and in training, nothing changes.
+        """
+        if self.training or x.shape[1] == self.image_channels:
+            return x
+        outside_is_known = cast(Tensor, self.rule)[0].bool()
+        images, labels = x[:, : self.image_channels], x[:, self.image_channels :]
+        axes = tuple(range(2, x.ndim))
+        darkest = (images == images.amin(dim=axes, keepdim=True)).all(dim=1, keepdim=True)
+        painted = darkest & (labels > 0).any(dim=1, keepdim=True)
+        many = painted.to(torch.float32).mean(dim=axes, keepdim=True) > LEAST_PAINTED
+        return torch.cat([images.masked_fill(painted & many & outside_is_known, 0), labels], dim=1)
 
     def forward(self, logits: Tensor, x: Tensor) -> Tensor:
         """Logits (B, classes, *spatial) of the input ``x`` (B, C, *spatial), with what is known; unchanged in training.
@@ -109,6 +129,7 @@ class ForegroundUNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(B, C, *spatial) -> logits (B, classes, *spatial), or a list with deep supervision."""
+        x = self.known_background.restore(x)
         channel = foreground_channel(x, self.known_background.image_channels)
         return apply_rule(self.known_background, self.network(torch.cat([x, channel], dim=1)), x)
 
