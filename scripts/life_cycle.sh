@@ -135,6 +135,7 @@ run nnUNetv2_predict -i "$images" -o "$work/lowres" -d 219 -c 3d_lowres -f all -
 run nnUNetv2_predict -i "$images" -o "$work/cascade" -d 219 -c 3d_cascade_fullres -f 0 -tr $ours $cpu \
     -prev_stage_predictions "$work/lowres"
 check predictions "$work/cascade" "$images" 0 1 2 3
+check background_known "$work/cascade" "$images"  # although the low resolution paints beyond it
 
 step "One modality, thick slices, regions"
 run nnUNetv2_dualagg phantom -o "$work/thick" --num_training 5 --num_testing 1 --spacing 4 4 16

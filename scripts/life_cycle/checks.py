@@ -54,11 +54,21 @@ def predictions(folder: str, images: str, *labels: str) -> None:
         _true(f"affine of {name}", np.allclose(segmentation.affine, channels[0].affine, atol=1e-4))
         found = {str(label) for label in np.unique(segmentation.dataobj)}
         _true(f"labels in {name}: {found}", found <= set(labels) and "0" in found)
-        tissue = np.asarray(segmentation.dataobj) > 0
-        brain = np.any([np.asarray(channel.dataobj) != 0 for channel in channels], axis=0)
+        tissue, brain = np.asarray(segmentation.dataobj) > 0, _brain(channels)
         overlap = 2 * np.sum(tissue & brain) / (np.sum(tissue) + np.sum(brain))
         _true(f"Dice of all tissue and brain in {name} {overlap:.3f} > 0.8", overlap > 0.8)
     print(f"  {len(names)} segmentations with the images' geometry")
+
+
+def background_known(folder: str, images: str) -> None:
+    """No segmentation has tissue where the image is 0."""
+    files = sorted(Path(folder).glob("*.nii.gz"))
+    _true(f"segmentations in {folder}", bool(files))
+    for file in files:
+        channels = [nib.load(image) for image in sorted(Path(images).glob(file.name.replace(".nii.gz", "_*.nii.gz")))]
+        outside = int(np.sum((np.asarray(nib.load(file).dataobj) > 0) & ~_brain(channels)))
+        _equal(f"voxels of tissue outside the brain in {file}", outside, 0)
+    print(f"  {len(files)} segmentations without tissue outside the brain")
 
 
 def same(first: str, second: str) -> None:
@@ -112,6 +122,10 @@ def anisotropic(plans: str, configuration: str) -> None:
         _true(f"anisotropic {key}: {architecture[key]}", any(len(set(sizes)) > 1 for sizes in architecture[key]))
 
 
+def _brain(channels: list[nib.Nifti1Image]) -> np.ndarray:
+    return np.any([np.asarray(channel.dataobj) != 0 for channel in channels], axis=0)
+
+
 def _log(file: Path, num_epochs: int | None = None) -> dict[str, list]:
     """What nnU-Net noted of each epoch in a checkpoint, after the check that it has ``num_epochs``."""
     import torch
@@ -137,5 +151,5 @@ def _equal(what: str, found: object, expected: object) -> None:
 
 
 if __name__ == "__main__":
-    CHECKS = (folds, resumed, predictions, same, best, add_cascade, use_regions, anisotropic)
+    CHECKS = (folds, resumed, predictions, background_known, same, best, add_cascade, use_regions, anisotropic)
     {check.__name__: check for check in CHECKS}[sys.argv[1]](*sys.argv[2:])
