@@ -134,13 +134,13 @@ def test_background_that_a_first_stage_painted_is_background(modalities):
 
 
 def test_only_background_is_taken_for_painted():
-    network, clean, painted = second_stage()
+    network, clean, painted = second_stage(1)
     assert torch.equal(network.known_background.restore(clean), clean)  # its darkest voxel is one of the brain's
     unlabelled = painted.clone()
-    unlabelled[:, 2:] = 0
+    unlabelled[:, 1:] = 0
     assert torch.equal(network.known_background.restore(unlabelled), unlabelled)
     brighter = painted.clone()
-    brighter[:, :1, 8] += 3  # images with negative intensities: 0 is not the smallest
+    brighter[:, 0, 8] += 3  # images with negative intensities: 0 is not the smallest
     assert torch.equal(network.known_background.restore(brighter), brighter)
     with_rule(network, outside=False)
     assert torch.equal(network.known_background.restore(painted), painted)

@@ -19,8 +19,9 @@ around the brain that fade to this within five voxels, but hardly ever to exactl
 MOST_WAVES = 5e-3
 """A window with a larger share of voxels between 0 and ``SMALLEST`` shows an image that was resampled."""
 
-LEAST_PAINTED = 1e-3
-"""A window with a larger share of labelled voxels at its smallest intensity shows background that was normalised."""
+MOST_DARKEST = 20
+"""A window with more labelled voxels at the smallest intensity of each channel shows background that was standardised.
+Of brain, hardly more than one voxel is the darkest."""
 
 KNOWN = 30.0
 """Distance that the rule keeps between logits. Half precision can add it up over all windows of a prediction."""
@@ -80,7 +81,7 @@ class KnownBackground(nn.Module):
         axes = tuple(range(2, x.ndim))
         darkest = (images == images.amin(dim=axes, keepdim=True)).all(dim=1, keepdim=True)
         painted = darkest & (labels > 0).any(dim=1, keepdim=True)
-        many = painted.to(torch.float32).mean(dim=axes, keepdim=True) > LEAST_PAINTED
+        many = painted.sum(dim=axes, keepdim=True) > MOST_DARKEST
         return torch.cat([images.masked_fill(painted & many & outside_is_known, 0), labels], dim=1)
 
     def forward(self, logits: Tensor, x: Tensor) -> Tensor:
