@@ -47,6 +47,7 @@ class Child:
         code = 70
         try:
             os.setsid()
+            torch.set_num_threads(1)  # the threads of the parent, which it may have used, are not there
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(writer, 2)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
