@@ -115,26 +115,32 @@ def test_an_image_that_was_resampled_has_no_shell_of_tissue():
     assert foreground_channel(x, 2)[0, 0, 12:].sum() == 0
 
 
-def second_stage(modalities=2, labels=3, **kwargs):
-    """nnU-Net's network in the second stage of a cascade, whose first stage labelled one voxel too far around."""
-    network = PlainConvUNet(modalities + labels + 1, num_classes=4, **arch_kwargs(**kwargs))
-    randomise(network)
+def second_stage(make, modalities):
+    """A network in the second stage of a cascade, whose first stage labelled one voxel too far around."""
+    labels = 3
+    if make is dualagg:
+        network = dualagg(modalities=modalities + labels, options={"image_channels": modalities})
+    else:
+        network = PlainConvUNet(modalities + labels + 1, num_classes=4, **arch_kwargs())
+        randomise(network)
+        network = ForegroundUNet(network, modalities)
     clean = torch.cat([brain(channels=modalities), torch.zeros(1, labels, 16, 16, 16)], dim=1)
     clean[:, modalities, :9] = 1
     painted = clean.clone()
     painted[:, :modalities, 8] = clean[:, :modalities].amin() - 1  # 0 after the standardisation
-    return with_rule(ForegroundUNet(network, modalities).eval()), clean, painted
+    return with_rule(network.eval()), clean, painted
 
 
+@pytest.mark.parametrize("make", [dualagg, plain])
 @pytest.mark.parametrize("modalities", [1, 2])
-def test_background_that_a_first_stage_painted_is_background(modalities):
-    network, clean, painted = second_stage(modalities)
+def test_background_that_a_first_stage_painted_is_background(make, modalities):
+    network, clean, painted = second_stage(make, modalities)
     assert torch.equal(network(painted), network(clean))
     assert (network(painted).argmax(dim=1)[:, 8:] == 0).all()
 
 
 def test_only_background_is_taken_for_painted():
-    network, clean, painted = second_stage(1)
+    network, clean, painted = second_stage(plain, 1)
     assert torch.equal(network.known_background.restore(clean), clean)  # its darkest voxel is one of the brain's
     unlabelled = painted.clone()
     unlabelled[:, 1:] = 0

@@ -74,7 +74,7 @@ def test_training_leaves_a_checkpoint_of_our_network(trained):
     assert any(".pointwise." in key for key in checkpoint["network_weights"])
     of_labels = json.loads((fold / "validation" / "summary.json").read_text())["mean"].values()
     dice = [label["Dice"] for label in of_labels]
-    assert max(dice) > 0.5  # so few iterations may leave a tissue unlearned
+    assert np.mean(dice) > 0.3
     assert np.mean(dice) > np.nanmean(checkpoint["logging"]["dice_per_class_or_region"][-1]) - 0.1  # as on patches
 
 

@@ -44,17 +44,17 @@ def resumed(num_epochs: str, before: str, after: str) -> None:
 
 
 def predictions(folder: str, images: str, *labels: str) -> None:
-    """Every image has a segmentation of its geometry, with no labels but these, where the image has a brain."""
+    """Every image has a segmentation of its geometry: background, two or more tissues where the brain is, no more."""
     names = {file.name.replace("_0000.nii.gz", ".nii.gz") for file in Path(images).glob("*_0000.nii.gz")}
     _equal("predicted cases", {file.name for file in Path(folder).glob("*.nii.gz")}, names)
     for name in sorted(names):
         segmentation = nib.load(Path(folder) / name)
-        channels = [nib.load(file) for file in sorted(Path(images).glob(name.replace(".nii.gz", "_*.nii.gz")))]
-        _equal(f"shape of {name}", segmentation.shape, channels[0].shape)
-        _true(f"affine of {name}", np.allclose(segmentation.affine, channels[0].affine, atol=1e-4))
+        image = nib.load(Path(images) / name.replace(".nii.gz", "_0000.nii.gz"))
+        _equal(f"shape of {name}", segmentation.shape, image.shape)
+        _true(f"affine of {name}", np.allclose(segmentation.affine, image.affine, atol=1e-4))
         found = {str(label) for label in np.unique(segmentation.dataobj)}
-        _true(f"labels in {name}: {found}", found <= set(labels) and "0" in found)
-        tissue, brain = np.asarray(segmentation.dataobj) > 0, _brain(channels)
+        _true(f"labels in {name}: {found}", found <= set(labels) and "0" in found and len(found) > 2)
+        tissue, brain = np.asarray(segmentation.dataobj) > 0, _brain(images, name)
         overlap = 2 * np.sum(tissue & brain) / (np.sum(tissue) + np.sum(brain))
         _true(f"Dice of all tissue and brain in {name} {overlap:.3f} > 0.8", overlap > 0.8)
     print(f"  {len(names)} segmentations with the images' geometry")
@@ -65,8 +65,7 @@ def background_known(folder: str, images: str) -> None:
     files = sorted(Path(folder).glob("*.nii.gz"))
     _true(f"segmentations in {folder}", bool(files))
     for file in files:
-        channels = [nib.load(image) for image in sorted(Path(images).glob(file.name.replace(".nii.gz", "_*.nii.gz")))]
-        outside = int(np.sum((np.asarray(nib.load(file).dataobj) > 0) & ~_brain(channels)))
+        outside = int(np.sum((np.asarray(nib.load(file).dataobj) > 0) & ~_brain(images, file.name)))
         _equal(f"voxels of tissue outside the brain in {file}", outside, 0)
     print(f"  {len(files)} segmentations without tissue outside the brain")
 
@@ -122,8 +121,10 @@ def anisotropic(plans: str, configuration: str) -> None:
         _true(f"anisotropic {key}: {architecture[key]}", any(len(set(sizes)) > 1 for sizes in architecture[key]))
 
 
-def _brain(channels: list[nib.Nifti1Image]) -> np.ndarray:
-    return np.any([np.asarray(channel.dataobj) != 0 for channel in channels], axis=0)
+def _brain(images: str, name: str) -> np.ndarray:
+    """Where a channel of the image that belongs to the segmentation ``name`` is not 0."""
+    channels = Path(images).glob(name.replace(".nii.gz", "_*.nii.gz"))
+    return np.any([np.asarray(nib.load(channel).dataobj) != 0 for channel in channels], axis=0)
 
 
 def _log(file: Path, num_epochs: int | None = None) -> dict[str, list]:
